@@ -1,0 +1,31 @@
+"""The `nanofleet` command: the only place of the agent that prints."""
+
+from __future__ import annotations
+
+import typer
+
+from agent import __version__
+
+app = typer.Typer(
+    name="nanofleet",
+    help="Cameras and sensors, through one inference worker, to an MQTT broker.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Cameras and sensors, through one inference worker, to an MQTT broker."""
+
+
+@app.command()
+def version() -> None:
+    """Print the version of the agent."""
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Entry point of the `nanofleet` script."""
+    app()
