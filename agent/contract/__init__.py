@@ -1,0 +1,1 @@
+"""The wire: topics, payloads and the policy document as typed models."""

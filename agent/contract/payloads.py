@@ -1,0 +1,254 @@
+"""Every upward payload as a typed model; `config/schemas/` holds them as JSON Schema.
+
+Messages of a stream are encoded without `epoch` and `seq`, which the outbox gives when it commits:
+see `with_sequence`. Boxes and keypoints are fractions of the source frame.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+V1 = Literal[1]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0, description="Fraction of the frame's width or height.")]
+Time = Annotated[str, Field(description="UTC, RFC 3339, milliseconds.")]
+Clock = Literal["synced", "unsynced"]
+
+
+def _is_absent(value: object) -> bool:
+    return value is None
+
+
+class Payload(BaseModel):
+    """What all payloads share: immutable, and strict about what we write ourselves."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class StreamPayload(Payload):
+    """The head of a message that passes the outbox."""
+
+    v: V1 = 1
+    site: str
+    node: str
+    time: Time
+    clock: Clock
+    boot: Annotated[
+        str,
+        Field(description="The kernel's boot id: monotonic times compare within one boot."),
+    ]
+    monotonic_ms: Annotated[
+        int,
+        Field(ge=0, description="Milliseconds since boot, of the same moment as `time`."),
+    ]
+
+
+class ModelRef(Payload):
+    name: str
+    version: str
+    sha256: str
+
+
+class FrameRef(Payload):
+    width: Annotated[int, Field(gt=0, description="Pixels.")]
+    height: Annotated[int, Field(gt=0, description="Pixels.")]
+    number: Annotated[
+        int,
+        Field(ge=0, description="0-based, in decode order, since the source was opened."),
+    ]
+
+
+class Object(Payload):
+    """One detected object."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    class_name: Annotated[str, Field(alias="class")]
+    class_id: Annotated[int, Field(ge=0)]
+    confidence: Fraction
+    box: Annotated[
+        tuple[Fraction, Fraction, Fraction, Fraction],
+        Field(description="x1, y1, x2, y2."),
+    ]
+    track: Annotated[int | None, Field(exclude_if=_is_absent)] = None
+    zones: Annotated[tuple[str, ...] | None, Field(exclude_if=_is_absent)] = None
+    keypoints: Annotated[
+        tuple[tuple[float, float, float], ...] | None,
+        Field(exclude_if=_is_absent, description="x, y as fractions, confidence."),
+    ] = None
+
+
+class LatencyMs(Payload):
+    capture_to_inference: float
+    inference: float
+    total: Annotated[
+        float,
+        Field(description="From capture until the message was handed to the outbox."),
+    ]
+
+
+class Detections(StreamPayload):
+    source: str
+    model: ModelRef
+    config_version: int
+    frame: FrameRef
+    objects: tuple[Object, ...]
+    latency_ms: LatencyMs
+
+
+class ReadingValue(Payload):
+    time: Time
+    name: str
+    value: float
+    unit: str
+    quality: Literal["good", "uncertain", "bad"]
+
+
+class ScoreValue(Payload):
+    model_config = ConfigDict(populate_by_name=True)
+
+    model: str
+    first: Annotated[Time, Field(alias="from")]
+    last: Annotated[Time, Field(alias="to")]
+    score: float
+    threshold: float
+
+
+class Telemetry(StreamPayload):
+    source: str
+    config_version: int
+    readings: tuple[ReadingValue, ...]
+    scores: tuple[ScoreValue, ...]
+
+
+LossReason = Literal["evicted", "expired", "refused", "oversize", "damaged", "disk"]
+
+
+class Loss(StreamPayload):
+    """What was dropped. `first` and `last` are None where no sequence number had been given."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    stream: str
+    lost_epoch: str | None
+    first: Annotated[int | None, Field(alias="from")]
+    last: Annotated[int | None, Field(alias="to")]
+    count: Annotated[int, Field(ge=0)]
+    reason: LossReason
+
+
+class State(Payload):
+    v: V1 = 1
+    state: Literal["online", "offline"]
+    session: int
+    time: Time
+    reason: str | None = None
+
+
+Status = Literal["ok", "waiting", "degraded", "failed"]
+
+
+class Condition(Payload):
+    """How one source or stage is."""
+
+    status: Status
+    code: str | None = None
+    message: str | None = None
+    since: Time
+
+
+class Health(Payload):
+    v: V1 = 1
+    time: Time
+    status: Literal["ok", "degraded", "failed"]
+    sources: dict[str, Condition]
+    stages: dict[str, Condition]
+
+
+class OutboxFill(Payload):
+    rows: int
+    bytes: int
+    oldest_s: float
+    refused: int
+
+
+class Heartbeat(Payload):
+    v: V1 = 1
+    time: Time
+    clock: Clock
+    uptime_s: float
+    session: int
+    fps: dict[str, float]
+    dropped: dict[str, dict[str, int]]
+    outbox: OutboxFill
+    temperature_c: dict[str, float]
+    memory_mb: float
+    config_version: int
+
+
+class Provider(Payload):
+    asked: str
+    used: str
+
+
+class ModelInfo(Payload):
+    version: str
+    sha256: str
+    task: str
+    provider: Provider
+
+
+class Started(Payload):
+    boot: str
+    reason: Literal["watchdog", "signal", "upgrade", "crash", "first"]
+
+
+class LastOffline(Payload):
+    model_config = ConfigDict(populate_by_name=True)
+
+    first: Annotated[Time, Field(alias="from")]
+    last: Annotated[Time, Field(alias="to")]
+    causes: Annotated[
+        dict[str, int],
+        Field(description="Failed attempts by cause: dns, tcp, tls, refused, …"),
+    ]
+
+
+class Info(Payload):
+    v: V1 = 1
+    agent: str
+    contract: int = 1
+    schemas: Annotated[
+        dict[str, str],
+        Field(description="SHA-256 of each JSON Schema that the node speaks."),
+    ]
+    provider: Provider | None
+    models: dict[str, ModelInfo]
+    capabilities: tuple[str, ...]
+    config_version: int
+    last_offline: LastOffline | None
+    started: Started
+
+
+class Log(Payload):
+    v: V1 = 1
+    time: Time
+    level: Literal["warning", "error", "critical"]
+    event: str
+    fields: dict[str, Any]
+
+
+def encode(payload: Payload) -> bytes:
+    """Compact UTF-8 JSON under the names of the contract."""
+    return payload.model_dump_json(by_alias=True).encode()
+
+
+def with_sequence(body: bytes, *, epoch: str, seq: int) -> bytes:
+    """A stream's message as it goes out: `body`, as `encode` made it, with `epoch` and `seq` put in.
+
+    >>> with_sequence(b'{"v":1,"site":"plant"}', epoch="01JC", seq=7)
+    b'{"v":1,"epoch":"01JC","seq":7,"site":"plant"}'
+    """
+    head, rest = body[:7], body[7:]
+    if head != b'{"v":1,':
+        raise ValueError("the body is not a stream message of contract version 1")
+    return head + f'"epoch":"{epoch}","seq":{seq},'.encode() + rest

@@ -1,0 +1,57 @@
+"""What a policy may point at: checks of form, before Settings say what is allowed."""
+
+import re
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+_DEVICE = re.compile(r"(video\d{1,3}|v4l/by-(id|path)/[A-Za-z0-9._:+-]+)")
+
+
+def check_relative_path(text: str) -> str:
+    """`text`, if it is a relative path that does not climb.
+
+    Raises:
+        ValueError: it is empty, absolute, climbs with '..' or holds a NUL byte.
+
+    >>> check_relative_path("clips/door.mp4")
+    'clips/door.mp4'
+    """
+    path = PurePosixPath(text)
+    if not path.parts or "\0" in text:
+        raise ValueError("a path below media_root is wanted, e.g. clips/door.mp4")
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{text!r} leaves media_root; give a path relative to it, without '..'")
+    return text
+
+
+def check_url(text: str) -> str:
+    """`text`, if it is an address of a stream with a host and without credentials.
+
+    Raises:
+        ValueError: the scheme is not rtsp, rtsps, http or https, the host is missing, or credentials are in it.
+    """
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname, url.port
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no address: {error}") from error
+    if url.scheme not in {"rtsp", "rtsps", "http", "https"} or not host:
+        raise ValueError(
+            "an address such as rtsp://camera.example:554/stream is wanted (rtsp, rtsps, http or https)"
+        )
+    if url.username is not None or url.password is not None:
+        raise ValueError("credentials do not belong into a policy; name a secret of Settings with `secret`")
+    return text
+
+
+def check_device(text: str) -> str:
+    """`text`, if it names a video device below /dev.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    if not _DEVICE.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is no video device; give its name below /dev, e.g. video0 or v4l/by-id/usb-…"
+        )
+    return text

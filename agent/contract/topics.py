@@ -1,0 +1,90 @@
+"""The topic grammar: where each kind of message goes, and how long it keeps."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from agent.domain.ids import NAME_RULE, SourceName, Stream, is_name
+
+CONTRACT_VERSION: Final = 1
+
+DAY_S: Final = 86_400
+
+EXPIRY_S: Final[dict[str, int]] = {
+    "detections": 7 * DAY_S,
+    "telemetry": DAY_S,
+    "events": 30 * DAY_S,
+    "snapshots": DAY_S,
+    "result": DAY_S,
+}
+"""Seconds after which nobody wants a message of a stream's first level any more; `loss` never expires."""
+
+LOG_EXPIRY_S: Final = 3_600
+
+LOSS: Final = Stream("loss")
+RESULT: Final = Stream("result")
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The topics of one node, below ``edge/v1/{site}/{node}``.
+
+    Raises:
+        ValueError: a name is not of the allowed form.
+    """
+
+    site: str
+    node: str
+
+    def __post_init__(self) -> None:
+        for what, name in (("site", self.site), ("node", self.node)):
+            if not is_name(name):
+                raise ValueError(f"{what} is {name!r}; a name is {NAME_RULE}")
+
+    @property
+    def base(self) -> str:
+        return f"edge/v{CONTRACT_VERSION}/{self.site}/{self.node}"
+
+    def below(self, path: str) -> str:
+        """The full topic of `path`, e.g. of a stream.
+
+        >>> Topics("plant", "nano-42").below("detections/door")
+        'edge/v1/plant/nano-42/detections/door'
+        """
+        return f"{self.base}/{path}"
+
+    @property
+    def state(self) -> str:
+        return self.below("state")
+
+    @property
+    def health(self) -> str:
+        return self.below("health")
+
+    @property
+    def info(self) -> str:
+        return self.below("info")
+
+    @property
+    def heartbeat(self) -> str:
+        return self.below("heartbeat")
+
+    @property
+    def log(self) -> str:
+        return self.below("log")
+
+
+def detections_stream(source: SourceName) -> Stream:
+    return Stream(f"detections/{source}")
+
+
+def telemetry_stream(source: SourceName) -> Stream:
+    return Stream(f"telemetry/{source}")
+
+
+def expiry_s(stream: Stream) -> int | None:
+    """How long a message of `stream` keeps, in seconds; None: for ever.
+
+    >>> expiry_s(Stream("telemetry/motor")), expiry_s(LOSS)
+    (86400, None)
+    """
+    return EXPIRY_S.get(stream.split("/", 1)[0])

@@ -1,0 +1,1 @@
+"""The demo: a rendered scene, trained models, an embedded broker."""

@@ -1,0 +1,1 @@
+"""The stages: capture, inference, eventing, delivery, health."""

@@ -1,0 +1,358 @@
+"""What the pipeline needs from the outside, as Protocols: who calls what, when, from which thread."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.domain.detections import Detections
+from agent.domain.ids import Stream
+from agent.domain.reading import Reading
+from agent.domain.stamp import Stamp
+from agent.domain.thresholds import Thresholds
+
+# --- time -------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """Time, readable from every thread."""
+
+    @property
+    def boot(self) -> str:
+        """The kernel's boot id: monotonic times compare only within one."""
+
+    def now(self) -> Stamp: ...
+
+    def synced(self) -> bool:
+        """Whether the wall clock is known to be right. Cheap; never blocks."""
+
+
+# --- sources ----------------------------------------------------------------------------------------
+
+
+class FrameSource(Protocol):
+    """A camera. One capture thread of its own calls `open`, then `read` until it ends, then `close`.
+
+    A call may block, but no longer than `patience_s`: past that the supervisor takes the thread for hung
+    and abandons it.
+    """
+
+    @property
+    def patience_s(self) -> float:
+        """Longest time that one `open` or `read` may take when all is well, in seconds."""
+
+    def open(self) -> None:
+        """Raises: TransientError (try again later), RefusedError (not with this configuration)."""
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """The next picture: uint8 `[height, width, 3]`, BGR, contiguous, never written to again.
+
+        Paced sources wait here until the picture is due. None is the regular end (a file read once).
+
+        Raises:
+            TransientError: the stream broke; the source will be closed and opened again.
+        """
+
+    def close(self) -> None:
+        """Give everything back. Called once after each `open`, also after a failed one; never raises."""
+
+
+class ReadingSource(Protocol):
+    """A sensor. Called as a `FrameSource` is, from a capture thread of its own."""
+
+    @property
+    def patience_s(self) -> float: ...
+
+    def open(self) -> None: ...
+
+    def read(self) -> Sequence[Reading] | None:
+        """The next readings, all of one moment or of several consecutive ones, oldest first; None at the end."""
+
+    def close(self) -> None: ...
+
+
+# --- models -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What a loaded model is, for messages and reports."""
+
+    name: str
+    version: str
+    sha256: str
+    task: Literal["detect", "pose", "anomaly"]
+    class_names: Mapping[int, str]
+    provider_asked: str
+    provider_used: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One picture for a detector, with the rules for what counts."""
+
+    pixels: NDArray[np.uint8]
+    thresholds: Thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Monotonic nanoseconds when feeding ended and when the run ended."""
+
+    preprocessed_ns: int
+    inferred_ns: int
+
+
+class DetectorModel(Protocol):
+    """A loaded detector or pose model. Every lane thread calls it; it is safe to call from several at once."""
+
+    @property
+    def facts(self) -> ModelFacts: ...
+
+    @property
+    def max_batch(self) -> int:
+        """Most pictures in one `detect`; 1 where the device gains nothing by more."""
+
+    def detect(self, looks: Sequence[Look]) -> tuple[list[Detections], Timed]:
+        """One result a look, in their order; boxes in pixels of each look's own picture.
+
+        Raises:
+            TransientError: the runtime failed on this input.
+        """
+
+
+class AnomalyModel(Protocol):
+    """A loaded model of sensor windows. Every lane thread calls it."""
+
+    @property
+    def facts(self) -> ModelFacts: ...
+
+    @property
+    def window(self) -> int:
+        """Samples per window."""
+
+    @property
+    def hop(self) -> int:
+        """Samples from one window's beginning to the next one's."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the readings that make the columns, in order."""
+
+    @property
+    def threshold(self) -> float: ...
+
+    def score(self, values: NDArray[np.float32]) -> tuple[float, Timed]:
+        """The anomaly score of one window, float32 `[window, channels]` in sensor units.
+
+        Raises:
+            TransientError: the runtime failed on this input.
+        """
+
+
+Model = DetectorModel | AnomalyModel
+
+
+# --- outbox -----------------------------------------------------------------------------------------
+
+Priority = Literal["loss", "event", "result", "snapshot", "telemetry", "detection"]
+"""From the last to be dropped to the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message on its way into the outbox, still without epoch and sequence number.
+
+    `body` is what `contract.payloads.encode` made (or a JPEG, for snapshots).
+    """
+
+    stream: Stream
+    priority: Priority
+    body: bytes
+    made: Stamp
+    captured: Stamp | None = None
+    content_type: str = "application/json"
+    expiry_s: int | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A committed message. `key` names the row within this outbox file and rises with commitment.
+
+    `made`, `captured` and `committed_ns` are this boot's, unless `boot` says otherwise.
+    """
+
+    key: int
+    epoch: str
+    seq: int
+    stream: Stream
+    priority: Priority
+    body: bytes
+    content_type: str
+    expiry_s: int | None
+    properties: Mapping[str, str]
+    made: Stamp
+    captured: Stamp | None
+    committed_ns: int
+    boot: str
+
+    @property
+    def trace(self) -> str:
+        """Names the message in logs: epoch, stream and sequence number."""
+        return f"{self.epoch}/{self.stream}/{self.seq}"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxStatistics:
+    """`rows` and `bytes` wait to be acknowledged; the counters are of this epoch, over restarts."""
+
+    epoch: str
+    rows: int
+    bytes: int
+    oldest_s: float
+    refused: int
+    produced: int
+    acknowledged: int
+    lost: int
+
+
+class Outbox(Protocol):
+    """Messages on disk until the broker has them. All methods are called on the event loop and never block it."""
+
+    @property
+    def epoch(self) -> str: ...
+
+    async def append(self, draft: Draft) -> None:
+        """Hand over. Returns when the draft is queued for the next group commit (bounded: waits while full).
+
+        Order of calls is order of commitment, per stream.
+        """
+
+    async def committed(self) -> None:
+        """Wait until something has been committed, or set free to be sent, since the last call."""
+
+    async def fetch(self, *, after: Mapping[Priority, int], limit: int) -> list[Row]:
+        """Up to `limit` waiting rows, highest priority first, then oldest; of each priority only keys above `after`."""
+
+    def acknowledge(self, keys: Sequence[int]) -> None:
+        """The broker has them: they leave the outbox with the next group commit. Unknown keys are ignored."""
+
+    def refuse(self, key: int, *, reason: Literal["refused", "oversize"], code: int | None) -> None:
+        """This row will never pass: set it aside, listable, and declare its loss."""
+
+    async def statistics(self) -> OutboxStatistics: ...
+
+    async def next_session(self) -> int:
+        """Count a session up, on disk before it returns: the number for birth and will."""
+
+    async def close(self) -> None:
+        """Commit what was appended and close the file. Bounded in time."""
+
+
+# --- link -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What goes on the wire. `qos` 0 or 1; `expiry_s` is the message expiry interval."""
+
+    topic: str
+    payload: bytes
+    qos: Literal[0, 1] = 1
+    retain: bool = False
+    expiry_s: int | None = None
+    content_type: str = "application/json"
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """A PUBACK. `reason` is MQTT 5's reason code; below 0x80 the broker has taken the message."""
+
+    ticket: int
+    reason: int
+    received_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A message from a subscribed topic."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    expiry_s: int | None
+    properties: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The session ended. `cause` is a short class of cause: dns, tcp, tls, refused, taken-over, keepalive, closed."""
+
+    cause: str
+    detail: str
+
+
+SessionEvent = Ack | Inbound | Closed
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What CONNACK allows."""
+
+    receive_maximum: int
+    maximum_packet_size: int | None
+    server_keep_alive_s: int | None
+
+
+class Session(Protocol):
+    """One connection with a clean start. Used on the event loop."""
+
+    @property
+    def limits(self) -> Limits: ...
+
+    def publish(self, publication: Publication) -> int:
+        """Send, without blocking; returns the ticket that its `Ack` will carry (QoS 1).
+
+        The caller keeps the window: at most `limits.receive_maximum` QoS 1 messages without an ack.
+
+        Raises:
+            RefusedError: larger than the broker's maximum packet size. Nothing was sent.
+            TransientError: the connection is gone.
+        """
+
+    async def subscribe(self, topics: Sequence[str], *, no_local: bool) -> None:
+        """At QoS 1. Raises: TransientError (no answer in time), RefusedError (the broker says no)."""
+
+    def events(self) -> AsyncIterator[SessionEvent]:
+        """Acks and messages in order of arrival; ends after `Closed`."""
+
+    async def disconnect(self) -> None:
+        """Leave in order (reason 0x00), after what was published is written. Bounded in time; never raises."""
+
+
+class Link(Protocol):
+    """The way to the broker."""
+
+    async def connect(self, *, will: Publication, keepalive_s: int) -> Session:
+        """A new session with clean start.
+
+        Raises:
+            TransientError: not now; `path` carries the class of cause (dns, tcp, tls, refused, …).
+        """
+
+
+# --- metrics ----------------------------------------------------------------------------------------
+
+
+class Metrics(Protocol):
+    """Numbers for /metrics. Every thread may call; never blocks, never raises."""
+
+    def count(self, name: str, amount: float = 1, /, **labels: str) -> None: ...
+
+    def gauge(self, name: str, value: float, /, **labels: str) -> None: ...
+
+    def observe(self, name: str, seconds: float, /, **labels: str) -> None: ...

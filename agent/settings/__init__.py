@@ -1,0 +1,1 @@
+"""Settings of one node: loaded, merged, validated."""

@@ -1,0 +1,1 @@
+"""Pure array functions: letterbox, heads, non-maximum suppression."""
