@@ -1,0 +1,46 @@
+# What a person, and CI, calls. The work is in tools/; this says in which order.
+# Variables: PYTHON (which interpreter), FOR (seconds of the demo), ARGS (passed on), UPGRADE (of locks).
+
+SHELL = /bin/sh
+BIN = .venv/bin
+
+.DEFAULT_GOAL = help
+.PHONY: help venv venv-demo demo test check lint bench lock wheels-aarch64 clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+
+venv: ## Make .venv with all that tests and checks need (again only if the locks changed)
+	@sh tools/make_venv.sh dev
+
+venv-demo:
+	@sh tools/make_venv.sh demo
+
+demo: venv-demo ## Show the agent at work; FOR=30 stops after 30 seconds
+	$(BIN)/nanofleet demo $(if $(FOR),--for $(FOR)) $(ARGS)
+
+test: venv ## Run all tests; ARGS="-k outbox" chooses
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint ## Format, lint, types, import rings, docs and the fast tests
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+lint: venv ## The part of check that runs no test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tools/check_docs.py
+
+bench: venv ## Measure the pipeline; ARGS="--json FILE" writes the figures
+	$(BIN)/python -m benchmarks.pipeline $(ARGS)
+
+lock: venv ## Make requirements/*.txt anew; UPGRADE=1 takes the newest releases
+	@sh tools/lock.sh $(if $(UPGRADE),--upgrade)
+
+wheels-aarch64: venv ## Show that every core dependency has a wheel for 64-bit ARM
+	$(BIN)/python tools/check_wheels.py requirements/run-cpu.txt
+
+clean: ## Remove what make made: .venv, caches, build products
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find agent tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
