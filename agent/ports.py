@@ -68,7 +68,7 @@ class ReadingSource(Protocol):
     def open(self) -> None: ...
 
     def read(self) -> Sequence[Reading] | None:
-        """The next readings, all of one moment or of several consecutive ones, oldest first; None at the end."""
+        """The next readings, of one moment or of consecutive ones, oldest first; None at the end."""
 
     def close(self) -> None: ...
 
@@ -106,7 +106,7 @@ class Timed:
 
 
 class DetectorModel(Protocol):
-    """A loaded detector or pose model. Every lane thread calls it; it is safe to call from several at once."""
+    """A loaded detector or pose model. Lane threads call it, several at once."""
 
     @property
     def facts(self) -> ModelFacts: ...
@@ -153,6 +153,17 @@ class AnomalyModel(Protocol):
 
 
 Model = DetectorModel | AnomalyModel
+
+
+# --- health -----------------------------------------------------------------------------------------
+
+Status = Literal["ok", "waiting", "degraded", "failed"]
+
+
+class Condition(Protocol):
+    """Where a source or a stage tells how it is. Called on the event loop; the same again is cheap."""
+
+    def __call__(self, who: str, status: Status, code: str | None, message: str | None) -> None: ...
 
 
 # --- outbox -----------------------------------------------------------------------------------------
@@ -220,7 +231,7 @@ class OutboxStatistics:
 
 
 class Outbox(Protocol):
-    """Messages on disk until the broker has them. All methods are called on the event loop and never block it."""
+    """Messages on disk until the broker has them. Called on the event loop, which it never blocks."""
 
     @property
     def epoch(self) -> str: ...
@@ -235,7 +246,7 @@ class Outbox(Protocol):
         """Wait until something has been committed, or set free to be sent, since the last call."""
 
     async def fetch(self, *, after: Mapping[Priority, int], limit: int) -> list[Row]:
-        """Up to `limit` waiting rows, highest priority first, then oldest; of each priority only keys above `after`."""
+        """Up to `limit` waiting rows above `after[priority]`: highest priority first, then oldest."""
 
     def acknowledge(self, keys: Sequence[int]) -> None:
         """The broker has them: they leave the outbox with the next group commit. Unknown keys are ignored."""
@@ -290,7 +301,7 @@ class Inbound:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The session ended. `cause` is a short class of cause: dns, tcp, tls, refused, taken-over, keepalive, closed."""
+    """The session ended. `cause` is its class: dns, tcp, tls, refused, taken-over, keepalive or closed."""
 
     cause: str
     detail: str
@@ -331,7 +342,7 @@ class Session(Protocol):
         """Acks and messages in order of arrival; ends after `Closed`."""
 
     async def disconnect(self) -> None:
-        """Leave in order (reason 0x00), after what was published is written. Bounded in time; never raises."""
+        """Leave in order (reason 0x00) after what was published is written. Bounded; never raises."""
 
 
 class Link(Protocol):

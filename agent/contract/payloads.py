@@ -4,9 +4,12 @@ Messages of a stream are encoded without `epoch` and `seq`, which the outbox giv
 see `with_sequence`. Boxes and keypoints are fractions of the source frame.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from agent.contract.topics import Topics
+from agent.domain.stamp import Stamp, rfc3339
 
 V1 = Literal[1]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, description="Fraction of the frame's width or height.")]
@@ -42,13 +45,40 @@ class StreamPayload(Payload):
     ]
 
 
+class StreamHead(TypedDict):
+    """The fields of `StreamPayload`, to be unpacked into one of its kinds."""
+
+    site: str
+    node: str
+    time: Time
+    clock: Clock
+    boot: str
+    monotonic_ms: int
+
+
+def stream_head(topics: Topics, at: Stamp, *, synced: bool, boot: str) -> StreamHead:
+    """The head of a stream's message about the moment `at`."""
+    return StreamHead(
+        site=topics.site,
+        node=topics.node,
+        time=rfc3339(at.wall_ns),
+        clock="synced" if synced else "unsynced",
+        boot=boot,
+        monotonic_ms=at.monotonic_ns // 1_000_000,
+    )
+
+
 class ModelRef(Payload):
+    """Which model made a message."""
+
     name: str
     version: str
     sha256: str
 
 
 class FrameRef(Payload):
+    """Which picture a message is about."""
+
     width: Annotated[int, Field(gt=0, description="Pixels.")]
     height: Annotated[int, Field(gt=0, description="Pixels.")]
     number: Annotated[
@@ -78,6 +108,8 @@ class Object(Payload):
 
 
 class LatencyMs(Payload):
+    """Where the time went, in milliseconds."""
+
     capture_to_inference: float
     inference: float
     total: Annotated[
@@ -87,6 +119,8 @@ class LatencyMs(Payload):
 
 
 class Detections(StreamPayload):
+    """What a camera's model found in one frame; objects by falling confidence."""
+
     source: str
     model: ModelRef
     config_version: int
@@ -96,6 +130,8 @@ class Detections(StreamPayload):
 
 
 class ReadingValue(Payload):
+    """One value of one quantity."""
+
     time: Time
     name: str
     value: float
@@ -104,6 +140,8 @@ class ReadingValue(Payload):
 
 
 class ScoreValue(Payload):
+    """A window's anomaly score; above `threshold` it is an anomaly."""
+
     model_config = ConfigDict(populate_by_name=True)
 
     model: str
@@ -114,6 +152,8 @@ class ScoreValue(Payload):
 
 
 class Telemetry(StreamPayload):
+    """Readings and anomaly scores of one sensor."""
+
     source: str
     config_version: int
     readings: tuple[ReadingValue, ...]
@@ -137,6 +177,8 @@ class Loss(StreamPayload):
 
 
 class State(Payload):
+    """Whether the node is there. `session` rises with every connection."""
+
     v: V1 = 1
     state: Literal["online", "offline"]
     session: int
@@ -157,6 +199,8 @@ class Condition(Payload):
 
 
 class Health(Payload):
+    """How the node, its sources and its stages are."""
+
     v: V1 = 1
     time: Time
     status: Literal["ok", "degraded", "failed"]
@@ -165,6 +209,8 @@ class Health(Payload):
 
 
 class OutboxFill(Payload):
+    """What waits on disk; `refused` counts the rows set aside."""
+
     rows: int
     bytes: int
     oldest_s: float
@@ -172,6 +218,8 @@ class OutboxFill(Payload):
 
 
 class Heartbeat(Payload):
+    """Liveness, rates and fill, every few seconds at QoS 0."""
+
     v: V1 = 1
     time: Time
     clock: Clock
@@ -186,11 +234,15 @@ class Heartbeat(Payload):
 
 
 class Provider(Payload):
+    """The execution provider asked for and the one in use."""
+
     asked: str
     used: str
 
 
 class ModelInfo(Payload):
+    """A loaded model."""
+
     version: str
     sha256: str
     task: str
@@ -198,11 +250,15 @@ class ModelInfo(Payload):
 
 
 class Started(Payload):
+    """How this process came to be."""
+
     boot: str
     reason: Literal["watchdog", "signal", "upgrade", "crash", "first"]
 
 
 class LastOffline(Payload):
+    """When the broker was out of reach the last time, and why."""
+
     model_config = ConfigDict(populate_by_name=True)
 
     first: Annotated[Time, Field(alias="from")]
@@ -214,6 +270,8 @@ class LastOffline(Payload):
 
 
 class Info(Payload):
+    """What this node is and can."""
+
     v: V1 = 1
     agent: str
     contract: int = 1
@@ -230,6 +288,8 @@ class Info(Payload):
 
 
 class Log(Payload):
+    """A warning or worse, rate limited."""
+
     v: V1 = 1
     time: Time
     level: Literal["warning", "error", "critical"]

@@ -74,10 +74,12 @@ class Topics:
 
 
 def detections_stream(source: SourceName) -> Stream:
+    """The stream of a camera's detections."""
     return Stream(f"detections/{source}")
 
 
 def telemetry_stream(source: SourceName) -> Stream:
+    """The stream of a sensor's telemetry."""
     return Stream(f"telemetry/{source}")
 
 

@@ -25,7 +25,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class SensorWindow:
-    """Consecutive samples for an anomaly model: float32 `[window, channels]`, oldest first, in sensor units."""
+    """Consecutive samples for a model: float32 `[window, channels]`, oldest first, in sensor units."""
 
     source: SourceName
     first: Stamp

@@ -1,0 +1,205 @@
+"""Sources: each in a daemon thread of its own, each restarted alone, a hung one abandoned."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+import structlog
+
+from agent.domain.errors import Code, NanofleetError, RefusedError, TransientError
+from agent.domain.ids import SourceName
+from agent.pipeline.backoff import Backoff
+from agent.pipeline.supervise import start_thread
+from agent.pipeline.waiting import wait_for_event
+from agent.ports import Clock, Condition, Metrics
+
+log = structlog.get_logger(__name__)
+
+MOST_HUNG_THREADS = 3
+"""Abandoned threads keep their memory; after so many of one source the process is started afresh."""
+
+_POLL_S = 0.25
+_HANG_GRACE_S = 2.0
+
+Item = TypeVar("Item")
+Captured_co = TypeVar("Captured_co", covariant=True)
+
+
+class BlockingSource(Protocol[Captured_co]):
+    """What frame sources and reading sources have in common."""
+
+    @property
+    def patience_s(self) -> float: ...
+
+    def open(self) -> None: ...
+
+    def read(self) -> Captured_co | None: ...
+
+    def close(self) -> None: ...
+
+
+class HungSourceError(NanofleetError):
+    """Too many threads of one source hang in their library: only a new process gives their memory back."""
+
+
+class _Attempt(Generic[Item]):
+    """One life of a source: open, read until the end, close. Runs in its own thread."""
+
+    def __init__(
+        self,
+        *,
+        name: SourceName,
+        source: BlockingSource[Item],
+        accept: Callable[[Item], bool],
+        clock: Clock,
+        on_first: Callable[[], None],
+    ) -> None:
+        self.source = source
+        self._accept = accept
+        self._clock = clock
+        self._on_first = on_first
+        self._stop = threading.Event()
+        self._in_call_since_ns: int | None = None
+        self.ended = start_thread(f"capture[{name}]", self._live)
+
+    def stop(self) -> None:
+        """End after the present call; if that never returns, its item goes nowhere."""
+        self._stop.set()
+
+    def is_hung(self) -> bool:
+        since_ns = self._in_call_since_ns
+        limit_s = self.source.patience_s + _HANG_GRACE_S
+        return since_ns is not None and (self._clock.now().monotonic_ns - since_ns) / 1e9 > limit_s
+
+    def _live(self) -> None:
+        try:
+            self._timed(self.source.open)
+            first = True
+            while not self._stop.is_set():
+                item = self._timed(self.source.read)
+                if item is None or self._stop.is_set():
+                    return
+                if first:
+                    first = False
+                    self._on_first()
+                if not self._accept(item):
+                    return
+        finally:
+            self._timed(self.source.close)
+
+    def _timed(self, call: Callable[[], Item | None]) -> Item | None:
+        self._in_call_since_ns = self._clock.now().monotonic_ns
+        try:
+            return call()
+        finally:
+            self._in_call_since_ns = None
+
+
+class Capture(Generic[Item]):
+    """Keeps one source going until it ends by itself or is told to stop.
+
+    `make` builds a fresh source for each attempt. `accept` takes what was captured, in the capture thread,
+    and may wait there (that is how a full mailbox holds a file back); False ends the source.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: SourceName,
+        make: Callable[[], BlockingSource[Item]],
+        accept: Callable[[Item], bool],
+        backoff: Backoff,
+        clock: Clock,
+        metrics: Metrics,
+        on_condition: Condition,
+    ) -> None:
+        self._name = name
+        self._make = make
+        self._accept = accept
+        self._backoff = backoff
+        self._clock = clock
+        self._metrics = metrics
+        self._on_condition = on_condition
+        self._stopping = asyncio.Event()
+        self._hung = 0
+
+    def stop(self) -> None:
+        """Capture nothing more; `run` returns when the thread has come back or is abandoned."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Raises: HungSourceError, when the source hung for the third time."""
+        self._on_condition(self._name, "waiting", None, "opening")
+        while not self._stopping.is_set():
+            try:
+                if await self._live_once():
+                    self._on_condition(self._name, "ok", None, "ended")
+                    return
+            except (TransientError, RefusedError) as error:
+                delay_s = self._backoff.next_delay_s()
+                refused = isinstance(error, RefusedError)
+                self._on_condition(self._name, "failed" if refused else "waiting", error.code, error.message)
+                self._metrics.count("source_restarts_total", source=self._name, code=error.code)
+                log.warning(
+                    "source.failed",
+                    source=self._name,
+                    code=error.code,
+                    message=error.message,
+                    retry_in_s=round(delay_s, 2),
+                )
+                await wait_for_event(self._stopping, timeout_s=delay_s)
+
+    async def _live_once(self) -> bool:
+        """One attempt; True when the source ended by itself, or was told to."""
+        loop = asyncio.get_running_loop()
+        attempt = _Attempt(
+            name=self._name,
+            source=self._make(),
+            accept=self._accept,
+            clock=self._clock,
+            on_first=lambda: _tell(loop, self._came_alive),
+        )
+        ended = asyncio.wrap_future(attempt.ended)
+        ended.add_done_callback(_mark_retrieved)
+        told_to_stop = False
+        while not ended.done():
+            await asyncio.wait([ended], timeout=_POLL_S)
+            if self._stopping.is_set() and not told_to_stop:
+                told_to_stop = True
+                attempt.stop()
+            if attempt.is_hung() and not ended.done():
+                attempt.stop()
+                self._abandon(attempt.source.patience_s)
+        error = ended.exception()
+        if error is None:
+            return True
+        if isinstance(error, NanofleetError):
+            raise error
+        # Not foreseen by the adapter, yet one source's trouble: it is restarted, and the trace is kept.
+        log.error("source.crashed", source=self._name, exc_info=error)
+        raise TransientError(f"{type(error).__name__}: {error}", code=Code.INTERNAL) from error
+
+    def _came_alive(self) -> None:
+        self._backoff.reset()
+        self._on_condition(self._name, "ok", None, None)
+        log.info("source.opened", source=self._name)
+
+    def _abandon(self, patience_s: float) -> None:
+        self._hung += 1
+        self._metrics.count("source_hangs_total", source=self._name)
+        log.error("source.hung", source=self._name, patience_s=patience_s, hung_threads=self._hung)
+        message = f"no answer within {patience_s:.0f} s; its thread was abandoned"
+        if self._hung >= MOST_HUNG_THREADS:
+            raise HungSourceError(f"source {self._name}: {message}", code=Code.TIMEOUT)
+        raise TransientError(message, code=Code.TIMEOUT)
+
+
+def _mark_retrieved(ended: "asyncio.Future[None]") -> None:
+    if not ended.cancelled():
+        ended.exception()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(what)

@@ -1,0 +1,212 @@
+"""From results and readings to messages in the outbox."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, assert_never
+
+from agent.contract import payloads
+from agent.contract.objects import to_objects
+from agent.contract.topics import Topics, detections_stream, expiry_s, telemetry_stream
+from agent.domain.ids import SourceName
+from agent.domain.reading import Reading
+from agent.domain.stamp import Stamp, rfc3339
+from agent.pipeline.handover import Handover
+from agent.pipeline.results import FrameResult, Result, SensorReadings, WindowResult
+from agent.pipeline.supervise import Ticks
+from agent.ports import Clock, Draft, Metrics, Outbox
+
+_TICK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How one sensor's readings become messages: one every `every_s`, of which readings `which` says."""
+
+    every_s: float
+    which: Literal["last", "mean", "all"]
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """What a sensor said since its last message."""
+
+    began_ns: int
+    readings: list[Reading] = field(default_factory=list)
+    scores: list[payloads.ScoreValue] = field(default_factory=list)
+
+
+class Eventing:
+    """Turns what was seen into contract messages and appends them to the outbox, in order per source."""
+
+    def __init__(
+        self,
+        *,
+        results: Handover[Result],
+        outbox: Outbox,
+        topics: Topics,
+        clock: Clock,
+        metrics: Metrics,
+        ticks: Ticks,
+        reports: Mapping[SourceName, Report],
+        config_version: int,
+        publish_empty: bool,
+        expiry_overrides_s: Mapping[str, int],
+    ) -> None:
+        self._results = results
+        self._outbox = outbox
+        self._topics = topics
+        self._clock = clock
+        self._metrics = metrics
+        self._ticks = ticks
+        self._reports = reports
+        self._config_version = config_version
+        self._publish_empty = publish_empty
+        self._expiry_overrides_s = expiry_overrides_s
+        self._gathered: dict[SourceName, _Gathered] = {}
+
+    async def run(self) -> None:
+        """Returns when the hand-over is closed and everything in it is in the outbox."""
+        while not self._results.drained:
+            self._ticks.tick("eventing")
+            match await self._results.get(timeout_s=_TICK_S):
+                case FrameResult() as result:
+                    await self._on_frame(result)
+                case WindowResult() as result:
+                    self._gather(result.source, result.score.last).scores.append(_score(result))
+                case SensorReadings() as readings:
+                    await self._on_readings(readings)
+                case None:
+                    pass
+                case never:
+                    assert_never(never)
+        for source in list(self._gathered):
+            await self._report(source)
+        self._ticks.retire("eventing")
+
+    async def _on_frame(self, result: FrameResult) -> None:
+        self._metrics.count("frames_inferred_total", source=result.source)
+        self._metrics.count("objects_total", len(result.detections), source=result.source)
+        if not self._publish_empty and not len(result.detections):
+            return
+        now = self._clock.now()
+        timing = result.timing
+        message = payloads.Detections(
+            **self._head(result.captured),
+            source=result.source,
+            model=payloads.ModelRef(
+                name=result.model.name, version=result.model.version, sha256=result.model.sha256
+            ),
+            config_version=self._config_version,
+            frame=payloads.FrameRef(width=result.width_px, height=result.height_px, number=result.number),
+            objects=to_objects(
+                result.detections,
+                result.model.class_names,
+                width_px=result.width_px,
+                height_px=result.height_px,
+            ),
+            latency_ms=payloads.LatencyMs(
+                capture_to_inference=_ms(timing.preprocessed_ns - result.captured.monotonic_ns),
+                inference=_ms(timing.inferred_ns - timing.preprocessed_ns),
+                total=_ms(now.monotonic_ns - result.captured.monotonic_ns),
+            ),
+        )
+        stream = detections_stream(result.source)
+        await self._outbox.append(
+            Draft(
+                stream=stream,
+                priority="detection",
+                body=payloads.encode(message),
+                made=now,
+                captured=result.captured,
+                expiry_s=self._expiry_overrides_s.get("detections", expiry_s(stream)),
+            )
+        )
+
+    async def _on_readings(self, result: SensorReadings) -> None:
+        """A message goes out as soon as the readings at hand reach over the reporting period."""
+        for reading in result.readings:
+            gathered = self._gather(result.source, reading.at)
+            every_ns = int(self._reports[result.source].every_s * 1e9)
+            if reading.at.monotonic_ns - gathered.began_ns >= every_ns:
+                await self._report(result.source)
+                gathered = self._gather(result.source, reading.at)
+            gathered.readings.append(reading)
+
+    def _gather(self, source: SourceName, at: Stamp) -> _Gathered:
+        gathered = self._gathered.get(source)
+        if gathered is None:
+            gathered = self._gathered[source] = _Gathered(began_ns=at.monotonic_ns)
+        return gathered
+
+    async def _report(self, source: SourceName) -> None:
+        gathered = self._gathered.pop(source)
+        if not gathered.readings and not gathered.scores:
+            return
+        now = self._clock.now()
+        message = payloads.Telemetry(
+            **self._head(gathered.readings[-1].at if gathered.readings else now),
+            source=source,
+            config_version=self._config_version,
+            readings=tuple(
+                payloads.ReadingValue(
+                    time=rfc3339(reading.at.wall_ns),
+                    name=reading.name,
+                    value=reading.value,
+                    unit=reading.unit,
+                    quality=reading.quality,
+                )
+                for reading in summarise(gathered.readings, self._reports[source].which)
+            ),
+            scores=tuple(gathered.scores),
+        )
+        stream = telemetry_stream(source)
+        await self._outbox.append(
+            Draft(
+                stream=stream,
+                priority="telemetry",
+                body=payloads.encode(message),
+                made=now,
+                expiry_s=self._expiry_overrides_s.get("telemetry", expiry_s(stream)),
+            )
+        )
+
+    def _head(self, at: Stamp) -> payloads.StreamHead:
+        return payloads.stream_head(self._topics, at, synced=self._clock.synced(), boot=self._clock.boot)
+
+
+def summarise(readings: list[Reading], which: Literal["last", "mean", "all"]) -> list[Reading]:
+    """What is told of `readings`: all, or per name the last one or the mean (at the last one's time).
+
+    A mean is of the good readings; where there is none, the last reading speaks for itself.
+    """
+    if which == "all":
+        return readings
+    by_name: dict[str, list[Reading]] = {}
+    for reading in readings:
+        by_name.setdefault(reading.name, []).append(reading)
+    if which == "last":
+        return [group[-1] for group in by_name.values()]
+    return [_mean(group) for group in by_name.values()]
+
+
+def _mean(group: list[Reading]) -> Reading:
+    good = [reading.value for reading in group if reading.quality == "good"]
+    last = group[-1]
+    if not good:
+        return last
+    return Reading(last.name, sum(good) / len(good), last.unit, last.at)
+
+
+def _score(result: WindowResult) -> payloads.ScoreValue:
+    score = result.score
+    return payloads.ScoreValue(
+        model=score.model,
+        first=rfc3339(score.first.wall_ns),
+        last=rfc3339(score.last.wall_ns),
+        score=score.score,
+        threshold=score.threshold,
+    )
+
+
+def _ms(duration_ns: int) -> float:
+    return round(duration_ns / 1e6, 3)

@@ -1,0 +1,166 @@
+"""How the node is: conditions of sources and stages, the heartbeat, and its warnings, told upwards."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from agent.contract import payloads
+from agent.contract.topics import LOG_EXPIRY_S, Topics
+from agent.domain.ids import SourceName
+from agent.domain.stamp import rfc3339
+from agent.pipeline.announcements import Announcements
+from agent.pipeline.mailbox import MailboxStatistics
+from agent.pipeline.supervise import Ticks
+from agent.pipeline.waiting import wait_for_event
+from agent.ports import Clock, Metrics, Outbox, Publication, Status
+
+_TICK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """How the board itself is."""
+
+    memory_mb: float
+    temperature_c: Mapping[str, float]
+
+
+class Health:
+    """Gathers conditions, says `B/health` on change and `B/heartbeat` every period.
+
+    `report` is the `Condition` that sources and stages call.
+    """
+
+    def __init__(
+        self,
+        *,
+        topics: Topics,
+        announcements: Announcements,
+        outbox: Outbox,
+        clock: Clock,
+        metrics: Metrics,
+        ticks: Ticks,
+        sources: frozenset[SourceName],
+        flow: Callable[[], Mapping[SourceName, MailboxStatistics]],
+        machine: Callable[[], Machine],
+        session: Callable[[], int],
+        heartbeat_s: float,
+        config_version: int,
+    ) -> None:
+        self._topics = topics
+        self._announcements = announcements
+        self._outbox = outbox
+        self._clock = clock
+        self._metrics = metrics
+        self._ticks = ticks
+        self._sources = sources
+        self._flow = flow
+        self._machine = machine
+        self._session = session
+        self._heartbeat_s = heartbeat_s
+        self._config_version = config_version
+        self._started_ns = clock.now().monotonic_ns
+        self._conditions: dict[str, payloads.Condition] = {}
+        self._last_beat_ns = self._started_ns
+        self._last_taken: dict[SourceName, int] = {}
+
+    @property
+    def status(self) -> Literal["ok", "degraded", "failed"]:
+        """The worst of the stages; a source that is not well degrades the node, no more."""
+        stages = {c.status for who, c in self._conditions.items() if who not in self._sources}
+        if "failed" in stages:
+            return "failed"
+        sources = {c.status for who, c in self._conditions.items() if who in self._sources}
+        return "ok" if (stages | sources) <= {"ok", "waiting"} and "waiting" not in sources else "degraded"
+
+    def report(self, who: str, status: Status, code: str | None, message: str | None) -> None:
+        """Note how a source or stage is; a change is told at once."""
+        known = self._conditions.get(who)
+        if known is not None and (known.status, known.code, known.message) == (status, code, message):
+            return
+        now = rfc3339(self._clock.now().wall_ns)
+        since = known.since if known is not None and known.status == status else now
+        self._conditions[who] = payloads.Condition(status=status, code=code, message=message, since=since)
+        self._metrics.gauge("healthy", float(status == "ok"), who=who)
+        self._say_health(now)
+
+    def describe(self) -> dict[str, Any]:
+        """The same as `B/health`, for a person at the node."""
+        return self._health(rfc3339(self._clock.now().wall_ns)).model_dump(mode="json")
+
+    def warn(
+        self, level: Literal["warning", "error", "critical"], event: str, fields: dict[str, Any]
+    ) -> None:
+        """Pass a line of the log on to `B/log`. On the loop; limited by whoever calls."""
+        entry = payloads.Log(time=rfc3339(self._clock.now().wall_ns), level=level, event=event, fields=fields)
+        self._announcements.remark(
+            Publication(self._topics.log, payloads.encode(entry), qos=0, expiry_s=LOG_EXPIRY_S)
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Beat until `stop`."""
+        self._say_health(rfc3339(self._clock.now().wall_ns))
+        next_beat_ns = self._clock.now().monotonic_ns
+        while not stop.is_set():
+            self._ticks.tick("health")
+            now_ns = self._clock.now().monotonic_ns
+            if now_ns >= next_beat_ns:
+                next_beat_ns = now_ns + int(self._heartbeat_s * 1e9)
+                await self._beat()
+            await wait_for_event(stop, timeout_s=min(_TICK_S, (next_beat_ns - now_ns) / 1e9))
+        self._ticks.retire("health")
+
+    def _health(self, now: str) -> payloads.Health:
+        return payloads.Health(
+            time=now,
+            status=self.status,
+            sources={who: c for who, c in self._conditions.items() if who in self._sources},
+            stages={who: c for who, c in self._conditions.items() if who not in self._sources},
+        )
+
+    def _say_health(self, now: str) -> None:
+        body = payloads.encode(self._health(now))
+        self._announcements.retain(Publication(self._topics.health, body, retain=True))
+
+    async def _beat(self) -> None:
+        now = self._clock.now()
+        flow = self._flow()
+        outbox = await self._outbox.statistics()
+        machine = self._machine()
+        beat = payloads.Heartbeat(
+            time=rfc3339(now.wall_ns),
+            clock="synced" if self._clock.synced() else "unsynced",
+            uptime_s=round((now.monotonic_ns - self._started_ns) / 1e9, 1),
+            session=self._session(),
+            fps=self._rates(flow, now.monotonic_ns),
+            dropped={name: {**statistics.dropped} for name, statistics in flow.items()},
+            outbox=payloads.OutboxFill(
+                rows=outbox.rows,
+                bytes=outbox.bytes,
+                oldest_s=round(outbox.oldest_s, 1),
+                refused=outbox.refused,
+            ),
+            temperature_c=dict(machine.temperature_c),
+            memory_mb=round(machine.memory_mb, 1),
+            config_version=self._config_version,
+        )
+        self._announcements.remark(
+            Publication(
+                self._topics.heartbeat,
+                payloads.encode(beat),
+                qos=0,
+                expiry_s=max(1, round(3 * self._heartbeat_s)),
+            )
+        )
+
+    def _rates(self, flow: Mapping[SourceName, MailboxStatistics], now_ns: int) -> dict[str, float]:
+        """Inferences a second of each source since the last beat."""
+        elapsed_s = max((now_ns - self._last_beat_ns) / 1e9, 1e-9)
+        rates: dict[str, float] = {
+            name: round((statistics.taken - self._last_taken.get(name, 0)) / elapsed_s, 2)
+            for name, statistics in flow.items()
+        }
+        self._last_beat_ns = now_ns
+        self._last_taken = {name: statistics.taken for name, statistics in flow.items()}
+        return rates

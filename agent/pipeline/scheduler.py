@@ -1,0 +1,224 @@
+"""Which frame or window is served next: fair over sources by their weight, sensor windows by deadline."""
+
+import threading
+from dataclasses import dataclass, field
+from enum import Enum
+
+from agent.domain.frame import Frame
+from agent.domain.ids import SourceName
+from agent.domain.reading import SensorWindow
+from agent.domain.thresholds import Thresholds
+from agent.pipeline.mailbox import Mailbox, MailboxStatistics, Overflow
+from agent.ports import AnomalyModel, Clock, DetectorModel
+
+_IDLE_WAIT_S = 1.0
+"""Lanes come up for air so often, so that their tick stays young."""
+
+_WINDOWS_HELD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FrameJob:
+    """Frames of several cameras, at most one each, for one run of one detector."""
+
+    model: DetectorModel
+    frames: tuple[Frame, ...]
+    thresholds: tuple[Thresholds, ...]
+    taken_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WindowJob:
+    """One window of one sensor."""
+
+    model: AnomalyModel
+    window: SensorWindow
+    taken_ns: int
+
+
+Job = FrameJob | WindowJob
+
+
+class NoJob(Enum):
+    """Why a lane got nothing to do."""
+
+    IDLE = "idle"
+    """Nothing has come within a second: ask again."""
+    OVER = "over"
+    """The scheduler is closed and everything has been served."""
+
+
+@dataclass(slots=True)
+class _CameraLine:
+    mailbox: Mailbox[Frame]
+    model: DetectorModel
+    thresholds: Thresholds
+    weight: int
+    max_staleness_ns: int
+    min_interval_ns: int
+    served: float = 0.0
+    due_ns: int = 0
+
+
+@dataclass(slots=True)
+class _SensorLine:
+    mailbox: Mailbox[SensorWindow]
+    model: AnomalyModel
+    deadline_ns: int
+
+
+@dataclass(slots=True)
+class _Lines:
+    cameras: dict[SourceName, _CameraLine] = field(default_factory=dict)
+    sensors: dict[SourceName, _SensorLine] = field(default_factory=dict)
+
+
+class Scheduler:
+    """The mailboxes of all sources, and the order in which the lanes empty them.
+
+    Cameras are served by stride scheduling: each service costs a source 1 / (priority + 1) of virtual
+    time and the source with the least is next, so that no source starves and a weight is a share.
+    Source: Waldspurger & Weihl, "Stride Scheduling" (MIT/LCS/TM-528, 1995).
+    Sensor windows are small and go first, the earliest deadline before the others.
+    """
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._filled = threading.Condition(self._lock)
+        self._lines = _Lines()
+        self._closed = False
+        self._virtual_time = 0.0
+
+    def add_camera(
+        self,
+        source: SourceName,
+        *,
+        model: DetectorModel,
+        thresholds: Thresholds,
+        overflow: Overflow,
+        priority: int = 5,
+        max_staleness_s: float = 1.0,
+        fps: float | None = None,
+    ) -> Mailbox[Frame]:
+        """Serve a camera from now on; its capture thread fills the mailbox that is returned."""
+        mailbox: Mailbox[Frame] = Mailbox(overflow=overflow, capacity=1, filled=self._filled, lock=self._lock)
+        line = _CameraLine(
+            mailbox=mailbox,
+            model=model,
+            thresholds=thresholds,
+            weight=priority + 1,
+            max_staleness_ns=int(max_staleness_s * 1e9),
+            min_interval_ns=int(1e9 / fps) if fps else 0,
+        )
+        with self._lock:
+            line.served = self._virtual_time
+            self._lines.cameras[source] = line
+        return mailbox
+
+    def add_sensor(
+        self, source: SourceName, *, model: AnomalyModel, deadline_s: float
+    ) -> Mailbox[SensorWindow]:
+        """Serve a sensor's windows; one that waits longer than `deadline_s` is dropped as stale."""
+        mailbox: Mailbox[SensorWindow] = Mailbox(
+            overflow="newest", capacity=_WINDOWS_HELD, filled=self._filled, lock=self._lock
+        )
+        with self._lock:
+            self._lines.sensors[source] = _SensorLine(mailbox, model, int(deadline_s * 1e9))
+        return mailbox
+
+    def close(self) -> None:
+        """Close all mailboxes. Lanes go on until those are empty, then `next_job` says that it is over."""
+        with self._lock:
+            self._closed = True
+            mailboxes = self._mailboxes()
+        for mailbox in mailboxes.values():
+            mailbox.close()
+        with self._lock:
+            self._filled.notify_all()
+
+    def spoil(self, job: Job) -> None:
+        """The model failed on `job`: its frames or window count as dropped, not as inferred."""
+        sources = [frame.source for frame in job.frames] if isinstance(job, FrameJob) else [job.window.source]
+        with self._lock:
+            for source in sources:
+                self._mailboxes()[source].spoil()
+
+    def statistics(self) -> dict[SourceName, MailboxStatistics]:
+        """Per source, what was offered and what became of it."""
+        with self._lock:
+            mailboxes = self._mailboxes()
+        return {name: mailbox.statistics() for name, mailbox in mailboxes.items()}
+
+    def next_job(self) -> Job | NoJob:
+        """What a lane does next; waits up to a second for it."""
+        with self._lock:
+            now_ns = self._clock.now().monotonic_ns
+            job, due_ns = self._choose(now_ns)
+            if job is None and not self._is_over():
+                wait_s = _IDLE_WAIT_S if due_ns is None else min(_IDLE_WAIT_S, (due_ns - now_ns) / 1e9)
+                self._filled.wait(timeout=max(wait_s, 0.0))
+                job, _ = self._choose(self._clock.now().monotonic_ns)
+            if job is not None:
+                return job
+            return NoJob.OVER if self._is_over() else NoJob.IDLE
+
+    def _mailboxes(self) -> dict[SourceName, Mailbox[Frame] | Mailbox[SensorWindow]]:
+        mailboxes: dict[SourceName, Mailbox[Frame] | Mailbox[SensorWindow]] = {}
+        mailboxes |= {name: line.mailbox for name, line in self._lines.cameras.items()}
+        mailboxes |= {name: line.mailbox for name, line in self._lines.sensors.items()}
+        return mailboxes
+
+    def _is_over(self) -> bool:
+        return self._closed and all(mailbox.peek() is None for mailbox in self._mailboxes().values())
+
+    def _choose(self, now_ns: int) -> tuple[Job | None, int | None]:
+        """The job to do now, or else the time at which a held frame becomes due."""
+        self._drop_stale(now_ns)
+        window_job = self._choose_window(now_ns)
+        if window_job is not None:
+            return window_job, None
+        held = [line for line in self._lines.cameras.values() if line.mailbox.peek() is not None]
+        ready = [line for line in held if line.due_ns <= now_ns or self._closed]
+        if not ready:
+            return None, min((line.due_ns for line in held), default=None)
+        return self._take_frames(ready, now_ns), None
+
+    def _choose_window(self, now_ns: int) -> WindowJob | None:
+        waiting = [
+            (held.last.monotonic_ns + line.deadline_ns, name)
+            for name, line in self._lines.sensors.items()
+            if (held := line.mailbox.peek()) is not None
+        ]
+        if not waiting:
+            return None
+        line = self._lines.sensors[min(waiting)[1]]
+        return WindowJob(line.model, line.mailbox.take(), now_ns)
+
+    def _take_frames(self, ready: list[_CameraLine], now_ns: int) -> FrameJob:
+        ready.sort(key=lambda line: line.served)
+        first = ready[0]
+        self._virtual_time = first.served
+        batch = [line for line in ready if line.model is first.model][: first.model.max_batch]
+        frames = []
+        for line in batch:
+            frames.append(line.mailbox.take())
+            # A source that was idle does not save up service for later.
+            line.served = max(line.served, self._virtual_time) + 1.0 / line.weight
+            on_time = now_ns - line.due_ns < line.min_interval_ns
+            line.due_ns = (line.due_ns if on_time else now_ns) + line.min_interval_ns
+        return FrameJob(first.model, tuple(frames), tuple(line.thresholds for line in batch), now_ns)
+
+    def _drop_stale(self, now_ns: int) -> None:
+        for camera in self._lines.cameras.values():
+            frame = camera.mailbox.peek()
+            if (
+                frame is not None
+                and camera.mailbox.overflow == "newest"
+                and now_ns - frame.captured.monotonic_ns > camera.max_staleness_ns
+            ):
+                camera.mailbox.drop("stale")
+        for sensor in self._lines.sensors.values():
+            window = sensor.mailbox.peek()
+            if window is not None and now_ns - window.last.monotonic_ns > sensor.deadline_ns:
+                sensor.mailbox.drop("stale")

@@ -1,0 +1,93 @@
+"""Who is alive: threads whose end is noticed, stages whose tick is watched, stops that have a deadline."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import Future
+
+import structlog
+
+from agent.pipeline.waiting import wait_for_event
+from agent.ports import Clock
+
+log = structlog.get_logger(__name__)
+
+STALL_S = 5.0
+"""A stage whose tick is older than this has stalled, and the watchdog is not fed."""
+
+
+def start_thread(name: str, work: Callable[[], None]) -> "Future[None]":
+    """Run `work` in a daemon thread; the future tells its end, whatever that is.
+
+    A daemon, because decoding libraries block and cannot be cancelled: the process must be able to leave.
+    """
+    ended: Future[None] = Future()
+    ended.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # a thread's error belongs to whoever watches its future
+            ended.set_exception(error)
+        else:
+            ended.set_result(None)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return ended
+
+
+class Ticks:
+    """When each stage last showed that it lives. Any thread may tick; stages that wait tick while waiting."""
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self._last_ns: dict[str, int] = {}
+
+    def tick(self, stage: str) -> None:
+        self._last_ns[stage] = self._clock.now().monotonic_ns
+
+    def retire(self, stage: str) -> None:
+        """The stage has ended in order and is watched no more."""
+        self._last_ns.pop(stage, None)
+
+    def ages_s(self) -> dict[str, float]:
+        now_ns = self._clock.now().monotonic_ns
+        return {stage: (now_ns - last_ns) / 1e9 for stage, last_ns in list(self._last_ns.items())}
+
+    def stalled(self) -> list[str]:
+        """The stages whose last tick is older than `STALL_S`."""
+        return sorted(stage for stage, age_s in self.ages_s().items() if age_s > STALL_S)
+
+
+async def feed_watchdog(
+    *, ticks: Ticks, interval_s: float, feed: Callable[[], None], stop: asyncio.Event
+) -> None:
+    """Feed the service manager's watchdog while no stage has stalled; name those that have."""
+    told: list[str] = []
+    while not stop.is_set():
+        ticks.tick("loop")
+        stalled = ticks.stalled()
+        if not stalled:
+            feed()
+        elif stalled != told:
+            log.error("watchdog.stage_stalled", stages=stalled)
+        told = stalled
+        await wait_for_event(stop, timeout_s=interval_s)
+
+
+async def within(deadline_s: float, what: str, ending: Awaitable[object]) -> bool:
+    """Await `ending` for at most `deadline_s`; False, and a line in the log, if it did not make it."""
+    try:
+        async with asyncio.timeout(deadline_s):
+            await ending
+    except TimeoutError:
+        log.warning("stop.deadline_missed", stage=what, deadline_s=deadline_s)
+        return False
+    return True
+
+
+async def all_ended(tasks: Iterable["asyncio.Task[None]"]) -> None:
+    """Wait until every task has ended; their errors are the TaskGroup's business."""
+    pending = list(tasks)
+    if pending:
+        await asyncio.wait(pending)
