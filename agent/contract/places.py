@@ -4,7 +4,20 @@ import re
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
+from agent.domain.ids import NAME_RULE, is_name
+
 _DEVICE = re.compile(r"(video\d{1,3}|v4l/by-(id|path)/[A-Za-z0-9._:+-]+)")
+
+
+def check_name(text: str) -> str:
+    """`text`, if it may name a source, model, rule, zone, pipe or secret.
+
+    Raises:
+        ValueError: it may not.
+    """
+    if not is_name(text):
+        raise ValueError(f"{text!r} is no name; a name is {NAME_RULE}")
+    return text
 
 
 def check_relative_path(text: str) -> str:
@@ -28,7 +41,7 @@ def check_url(text: str) -> str:
     """`text`, if it is an address of a stream with a host and without credentials.
 
     Raises:
-        ValueError: the scheme is not rtsp, rtsps, http or https, the host is missing, or credentials are in it.
+        ValueError: the scheme is not rtsp, rtsps, http or https, the host is missing, or it has credentials.
     """
     try:
         url = urlsplit(text)

@@ -1,0 +1,27 @@
+"""What the policy document is written with: its base class, and kinds of value that occur in many places."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from agent.contract.places import check_device, check_name, check_relative_path, check_url
+from agent.domain.ids import NAME
+
+Name = Annotated[str, AfterValidator(check_name), Field(json_schema_extra={"pattern": f"^{NAME.pattern}$"})]
+
+Unit = Annotated[float, Field(ge=0.0, le=1.0)]
+
+MediaPath = Annotated[str, AfterValidator(check_relative_path)]
+"""A path below Settings' `media_root`, relative, that does not climb out of it."""
+
+StreamUrl = Annotated[str, AfterValidator(check_url)]
+"""An address without credentials; its host must be among Settings' `allowed_hosts`."""
+
+Device = Annotated[str, AfterValidator(check_device)]
+"""A video device by its name below /dev, e.g. ``video0`` or ``v4l/by-id/usb-…``."""
+
+
+class Part(BaseModel):
+    """What every part of the document shares: immutable, no unknown keys, finite numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
