@@ -134,7 +134,10 @@ class Health:
             uptime_s=round((now.monotonic_ns - self._started_ns) / 1e9, 1),
             session=self._session(),
             fps=self._rates(flow, now.monotonic_ns),
-            dropped={name: {**statistics.dropped} for name, statistics in flow.items()},
+            dropped={
+                name: {str(cause): count for cause, count in mailbox.dropped.items()}
+                for name, mailbox in flow.items()
+            },
             outbox=payloads.OutboxFill(
                 rows=outbox.rows,
                 bytes=outbox.bytes,

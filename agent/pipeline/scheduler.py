@@ -196,6 +196,9 @@ class Scheduler:
         return WindowJob(line.model, line.mailbox.take(), now_ns)
 
     def _take_frames(self, ready: list[_CameraLine], now_ns: int) -> FrameJob:
+        for line in ready:
+            # A source that was idle does not save up service for later.
+            line.served = max(line.served, self._virtual_time)
         ready.sort(key=lambda line: line.served)
         first = ready[0]
         self._virtual_time = first.served
@@ -203,8 +206,7 @@ class Scheduler:
         frames = []
         for line in batch:
             frames.append(line.mailbox.take())
-            # A source that was idle does not save up service for later.
-            line.served = max(line.served, self._virtual_time) + 1.0 / line.weight
+            line.served += 1.0 / line.weight
             on_time = now_ns - line.due_ns < line.min_interval_ns
             line.due_ns = (line.due_ns if on_time else now_ns) + line.min_interval_ns
         return FrameJob(first.model, tuple(frames), tuple(line.thresholds for line in batch), now_ns)
