@@ -22,6 +22,7 @@ from agent.ports import Look
 from tests.fakes.clock import FakeClock
 from tests.fakes.metrics import FakeMetrics
 from tests.fakes.models import FakeAnomalyModel, FakeDetector, one_person
+from tests.polling import until
 
 DOOR, MOTOR = SourceName("door"), SourceName("motor")
 
@@ -52,7 +53,7 @@ class Bench:
     def frame(self, number: int) -> Frame:
         return Frame(DOOR, number, self.clock.now(), np.zeros((48, 64, 3), np.uint8))
 
-    async def run_to_the_end(self, feed: Callable[[], None]) -> list[Result]:
+    async def run_to_the_end(self, feed: Callable[[], object]) -> list[Result]:
         """Feed in a thread, close, and gather everything that came out."""
 
         def feed_and_close() -> None:
@@ -74,7 +75,7 @@ async def test_every_frame_of_a_waiting_camera_comes_out_once() -> None:
     bench = Bench(lanes=3)
     mailbox = bench.camera(FakeDetector(answer=lambda _look: one_person()))
 
-    got = await bench.run_to_the_end(lambda: [mailbox.put(bench.frame(n)) for n in range(50)] and None)
+    got = await bench.run_to_the_end(lambda: [mailbox.put(bench.frame(n)) for n in range(50)])
 
     frames = [result for result in got if isinstance(result, FrameResult)]
     assert sorted(result.number for result in frames) == list(range(50))
@@ -94,7 +95,7 @@ async def test_failing_run_spoils_only_its_frame_and_the_model_recovers() -> Non
         return one_person()
 
     mailbox = bench.camera(FakeDetector(answer=answer))
-    got = await bench.run_to_the_end(lambda: [mailbox.put(bench.frame(n)) for n in range(4)] and None)
+    got = await bench.run_to_the_end(lambda: [mailbox.put(bench.frame(n)) for n in range(4)])
 
     assert [result.number for result in got if isinstance(result, FrameResult)] == [0, 2, 3]
     assert mailbox.statistics().dropped == {"unhealthy": 1}
@@ -140,15 +141,13 @@ async def test_slow_reader_holds_the_worker_back_instead_of_filling_memory() -> 
     feeder = asyncio.ensure_future(
         asyncio.to_thread(lambda: [mailbox.put(bench.frame(number)) for number in range(6)])
     )
-    async with asyncio.timeout(10):
-        # One result here, one in the lane's hand, one frame in the mailbox: then capture has to wait.
-        while mailbox.statistics().offered < 3 or len(bench.results) < 1:
-            await asyncio.sleep(0.005)
+    # One result here, one in the lane's hand, one frame in the mailbox: then capture has to wait.
+    await until(lambda: mailbox.statistics().offered == 3 and len(bench.results) == 1)
     await asyncio.sleep(0.05)
     assert mailbox.statistics().offered == 3
     assert not feeder.done()
 
-    numbers = []
+    numbers: list[int] = []
     while len(numbers) < 6:
         item = await bench.results.get(timeout_s=5)
         assert isinstance(item, FrameResult)
