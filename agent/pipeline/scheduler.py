@@ -51,7 +51,7 @@ class NoJob(Enum):
 @dataclass(slots=True)
 class _CameraLine:
     mailbox: Mailbox[Frame]
-    model: DetectorModel
+    model: DetectorModel | None
     thresholds: Thresholds
     weight: int
     max_staleness_ns: int
@@ -94,14 +94,17 @@ class Scheduler:
         self,
         source: SourceName,
         *,
-        model: DetectorModel,
+        model: DetectorModel | None,
         thresholds: Thresholds,
         overflow: Overflow,
         priority: int = 5,
         max_staleness_s: float = 1.0,
         fps: float | None = None,
     ) -> Mailbox[Frame]:
-        """Serve a camera from now on; its capture thread fills the mailbox that is returned."""
+        """Serve a camera from now on; its capture thread fills the mailbox that is returned.
+
+        Without a model it is paused: its frames are let go.
+        """
         mailbox: Mailbox[Frame] = Mailbox(overflow=overflow, capacity=1, filled=self._filled, lock=self._lock)
         line = _CameraLine(
             mailbox=mailbox,
@@ -174,7 +177,7 @@ class Scheduler:
 
     def _choose(self, now_ns: int) -> tuple[Job | None, int | None]:
         """The job to do now, or else the time at which a held frame becomes due."""
-        self._drop_stale(now_ns)
+        self._let_go(now_ns)
         window_job = self._choose_window(now_ns)
         if window_job is not None:
             return window_job, None
@@ -202,19 +205,24 @@ class Scheduler:
         ready.sort(key=lambda line: line.served)
         first = ready[0]
         self._virtual_time = first.served
-        batch = [line for line in ready if line.model is first.model][: first.model.max_batch]
+        model = first.model
+        if model is None:
+            raise AssertionError("a camera without a model holds no frame here: they were let go as paused")
+        batch = [line for line in ready if line.model is model][: model.max_batch]
         frames = []
         for line in batch:
             frames.append(line.mailbox.take())
             line.served += 1.0 / line.weight
             on_time = now_ns - line.due_ns < line.min_interval_ns
             line.due_ns = (line.due_ns if on_time else now_ns) + line.min_interval_ns
-        return FrameJob(first.model, tuple(frames), tuple(line.thresholds for line in batch), now_ns)
+        return FrameJob(model, tuple(frames), tuple(line.thresholds for line in batch), now_ns)
 
-    def _drop_stale(self, now_ns: int) -> None:
+    def _let_go(self, now_ns: int) -> None:
         for camera in self._lines.cameras.values():
             frame = camera.mailbox.peek()
-            if (
+            if frame is not None and camera.model is None:
+                camera.mailbox.drop("paused")
+            elif (
                 frame is not None
                 and camera.mailbox.overflow == "newest"
                 and now_ns - frame.captured.monotonic_ns > camera.max_staleness_ns

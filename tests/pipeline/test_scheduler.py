@@ -36,7 +36,7 @@ def scheduler(clock: FakeClock) -> Scheduler:
     return Scheduler(clock=clock)
 
 
-def add(scheduler: Scheduler, source: SourceName, model: FakeDetector, **kwargs: object) -> Mailbox[Frame]:
+def add(scheduler: Scheduler, source: SourceName, model: FakeDetector | None, **kwargs: object) -> Mailbox[Frame]:
     options = {"overflow": "newest", "thresholds": Thresholds(), **kwargs}
     return scheduler.add_camera(source, model=model, **options)  # type: ignore[arg-type]
 
@@ -211,3 +211,12 @@ def test_spoilt_job_counts_as_unhealthy_and_not_as_taken(scheduler: Scheduler, c
 
     statistics = mailbox.statistics()
     assert (statistics.offered, statistics.taken, statistics.dropped) == (1, 0, {"unhealthy": 1})
+
+
+def test_camera_without_a_model_is_paused_and_says_so(scheduler: Scheduler, clock: FakeClock) -> None:
+    mailbox = add(scheduler, DOOR, None)
+    mailbox.put(frame_of(DOOR, 0, clock))
+    scheduler.close()
+
+    assert scheduler.next_job() is NoJob.OVER
+    assert mailbox.statistics().dropped == {"paused": 1}
