@@ -4,12 +4,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from agent.contract.places import check_device, check_name, check_relative_path, check_url
+from agent.contract.places import check_device, check_name, check_relative_path, check_time, check_url
 from agent.domain.ids import NAME
 
 Name = Annotated[str, AfterValidator(check_name), Field(json_schema_extra={"pattern": f"^{NAME.pattern}$"})]
 
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
+
+Time = Annotated[str, AfterValidator(check_time), Field(json_schema_extra={"format": "date-time"})]
+"""A moment with its zone, RFC 3339."""
 
 MediaPath = Annotated[str, AfterValidator(check_relative_path)]
 """A path below Settings' `media_root`, relative, that does not climb out of it."""
@@ -22,6 +25,9 @@ Device = Annotated[str, AfterValidator(check_device)]
 
 
 class Part(BaseModel):
-    """What every part of the document shares: immutable, no unknown keys, finite numbers."""
+    """What every part of the document shares: immutable, no unknown keys, finite numbers.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    What was given is kept out of pydantic's own messages: an address may hold a password.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)

@@ -1,6 +1,7 @@
-"""What a policy may point at: checks of form, before Settings say what is allowed."""
+"""What a policy may name: checks of form, before Settings say what is allowed."""
 
 import re
+from datetime import datetime
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
@@ -16,7 +17,25 @@ def check_name(text: str) -> str:
         ValueError: it may not.
     """
     if not is_name(text):
-        raise ValueError(f"{text!r} is no name; a name is {NAME_RULE}")
+        raise ValueError(f"{text[:60]!r} is no name; a name is {NAME_RULE}")
+    return text
+
+
+def check_time(text: str) -> str:
+    """`text`, if it is a moment with its zone.
+
+    Raises:
+        ValueError: it is not.
+
+    >>> check_time("2026-11-23T16:57:01.123Z")
+    '2026-11-23T16:57:01.123Z'
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text[:60]!r} is no time; RFC 3339 is wanted: 2026-11-23T16:57:01Z") from error
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} says no zone; for UTC put a Z behind it")
     return text
 
 
@@ -42,18 +61,19 @@ def check_url(text: str) -> str:
 
     Raises:
         ValueError: the scheme is not rtsp, rtsps, http or https, the host is missing, or it has credentials.
+            The message does not repeat the address, which may hold a password.
     """
     try:
         url = urlsplit(text)
         host, _ = url.hostname, url.port
     except ValueError as error:
-        raise ValueError(f"{text!r} is no address: {error}") from error
+        raise ValueError("this is no address: its host or its port is not of the right form") from error
+    if url.username is not None or url.password is not None:
+        raise ValueError("credentials do not belong into a policy; name a secret of Settings with `secret`")
     if url.scheme not in {"rtsp", "rtsps", "http", "https"} or not host:
         raise ValueError(
             "an address such as rtsp://camera.example:554/stream is wanted (rtsp, rtsps, http or https)"
         )
-    if url.username is not None or url.password is not None:
-        raise ValueError("credentials do not belong into a policy; name a secret of Settings with `secret`")
     return text
 
 
@@ -65,6 +85,6 @@ def check_device(text: str) -> str:
     """
     if not _DEVICE.fullmatch(text):
         raise ValueError(
-            f"{text!r} is no video device; give its name below /dev, e.g. video0 or v4l/by-id/usb-…"
+            f"{text[:60]!r} is no video device; give its name below /dev, e.g. video0 or v4l/by-id/usb-…"
         )
     return text

@@ -7,9 +7,12 @@ what Settings define by name.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from agent.contract.parts import MediaPath, Name, Part
+from agent.contract.parts import MediaPath, Name, Part, Time
+from agent.contract.references import dangling_references
+from agent.contract.rules import Rule
 from agent.contract.sources import (
     Camera,
     CameraPart,
@@ -29,27 +32,34 @@ from agent.contract.sources import (
 from agent.contract.thresholds import ThresholdPolicy, in_force
 from agent.domain.thresholds import Thresholds
 
+Side = Annotated[int, Field(ge=32, le=4096)]
+
 
 class ModelPolicy(Part):
     """One model: a detector, a pose model or an anomaly model; which one, the file says."""
 
-    file: Annotated[MediaPath, Field(description="ONNX file, a path below media_root.")]
+    file: Annotated[MediaPath, Field(description="The ONNX file, below Settings' media_root.")]
     sha256: Annotated[
         str | None,
-        Field(pattern="^[0-9a-f]{64}$", description="Refuse the file unless it matches."),
+        Field(
+            pattern="^[0-9a-f]{64}$",
+            description="SHA-256 of the file, 64 hexadecimal digits in lower case. "
+            "Given: another file is refused.",
+        ),
     ] = None
     provider: Annotated[
         Literal["cpu", "cuda", "tensorrt", "openvino", "migraphx"],
-        Field(description="ONNX Runtime execution provider."),
+        Field(description="ONNX Runtime's execution provider."),
     ] = "cpu"
-    strict_provider: Annotated[bool, Field(description="Fail rather than fall back to another provider.")] = (
-        False
-    )
+    strict_provider: Annotated[
+        bool,
+        Field(description="Fail rather than fall back to another provider."),
+    ] = False
     shape: Annotated[
-        Literal["file", "auto"] | tuple[int, int],
+        Literal["file", "auto"] | tuple[Side, Side],
         Field(
-            description="Input as the file says, as the camera's aspect asks (auto; dynamic models only), "
-            "or [height, width]."
+            description="Input size: as the file says (`file`), as the camera's aspect asks (`auto`; only "
+            "models with dynamic sizes), or [height, width] in pixels."
         ),
     ] = "file"
     max_batch: Annotated[
@@ -60,22 +70,10 @@ class ModelPolicy(Part):
             description="Most frames of several cameras in one run; a CPU gains nothing by it.",
         ),
     ] = 1
-    thresholds: ThresholdPolicy = ThresholdPolicy()
-
-
-class Rule(Part):
-    """What makes an event."""
-
-    when: Annotated[str, Field(min_length=1, max_length=2000, description="A condition in CEL.")]
-    for_s: Annotated[float, Field(ge=0, le=86_400, description="It must hold so long.")] = 0.0
-    cool_down_s: Annotated[float, Field(ge=0, le=86_400, description="Quiet time after an event.")] = 0.0
-    severity: Literal["info", "warning", "critical"] = "info"
-    message: Annotated[str, Field(max_length=500)] = ""
-    alarm: Annotated[bool, Field(description="Also keep a retained alarm while it holds.")] = False
-    snapshot: Annotated[
-        tuple[Name, ...],
-        Field(description="Cameras whose picture goes with the event."),
-    ] = ()
+    thresholds: Annotated[
+        ThresholdPolicy,
+        Field(description="What counts as found by this model."),
+    ] = ThresholdPolicy()
 
 
 class Publish(Part):
@@ -83,36 +81,52 @@ class Publish(Part):
 
     keep_until: Annotated[
         Literal["acknowledged", "stored"],
-        Field(description="A row stays until the broker, or its consumer, has it."),
+        Field(description="A row stays until the broker (`acknowledged`) or its consumer (`stored`) has it."),
     ] = "acknowledged"
     window: Annotated[
         int,
-        Field(ge=1, le=1000, description="Most messages without an acknowledgement."),
+        Field(
+            ge=1,
+            le=1000,
+            description="Most messages without an acknowledgement; the broker may allow less.",
+        ),
     ] = 20
-    max_message_bytes: Annotated[int, Field(ge=1024, le=16_777_216)] = 262_144
+    max_message_bytes: Annotated[
+        int,
+        Field(ge=1024, le=16_777_216, description="A larger message is set aside instead of sent, in bytes."),
+    ] = 262_144
     detections: Annotated[
         Literal["always", "detected"],
-        Field(description="Every inferred frame, or only those with objects."),
+        Field(description="Tell of every inferred frame, or only of those in which something was found."),
     ] = "always"
-    heartbeat_s: Annotated[float, Field(ge=1, le=3600)] = 10.0
+    heartbeat_s: Annotated[
+        float,
+        Field(ge=1, le=3600, description="Seconds from heartbeat to heartbeat."),
+    ] = 10.0
     expiry_s: Annotated[
         dict[
             Literal["detections", "telemetry", "events", "snapshots", "result"],
-            Annotated[int, Field(ge=1)],
+            Annotated[int, Field(ge=1, lt=2**32)],
         ],
-        Field(description="Seconds that a message keeps, where it differs from the contract's."),
+        Field(
+            description="Seconds that a message keeps, by stream. Without: detections 7 days, events 30 days, "
+            "telemetry, snapshots and result 1 day."
+        ),
     ] = Field(default_factory=dict)
 
 
 class Power(Part):
     """How hard the node works."""
 
-    mode: Literal["full", "balanced", "eco"] = "full"
+    mode: Annotated[
+        Literal["full", "balanced", "eco"],
+        Field(description="How much of the machine is used."),
+    ] = "full"
     lanes: Annotated[
         Literal["auto", "latency", "throughput"] | Annotated[int, Field(ge=1, le=64)],
         Field(
-            description="latency: one lane with all threads; throughput: one one-thread lane per core; "
-            "a number: so many one-thread lanes; auto: latency with one camera, throughput with more."
+            description="`latency`: one lane with all threads; `throughput`: one one-thread lane per core; "
+            "a number: so many one-thread lanes; `auto`: latency with one camera, throughput with more."
         ),
     ] = "auto"
 
@@ -120,26 +134,35 @@ class Power(Part):
 class Policy(Part):
     """The whole: what the node watches and how."""
 
-    models: dict[Name, ModelPolicy] = Field(default_factory=dict)
-    sources: dict[Name, Source] = Field(default_factory=dict)
-    rules: dict[Name, Rule] = Field(default_factory=dict)
-    publish: Publish = Publish()
-    power: Power = Power()
+    models: Annotated[
+        dict[Name, ModelPolicy],
+        Field(description="Models by name."),
+    ] = Field(default_factory=dict)
+    sources: Annotated[
+        dict[Name, Source],
+        Field(description="Cameras and sensors by name."),
+    ] = Field(default_factory=dict)
+    rules: Annotated[
+        dict[Name, Rule],
+        Field(description="Rules by name."),
+    ] = Field(default_factory=dict)
+    publish: Annotated[Publish, Field(description="How what was seen leaves the node.")] = Publish()
+    power: Annotated[Power, Field(description="How hard the node works.")] = Power()
 
     @model_validator(mode="after")
     def _refers_to_what_exists(self) -> Self:
-        for name, source in self.sources.items():
-            if source.model is not None and source.model not in self.models:
-                known = ", ".join(self.models) or "none"
-                raise ValueError(
-                    f"sources.{name}.model is {source.model!r}, which models does not define ({known})"
-                )
-        for name, rule in self.rules.items():
-            for camera in rule.snapshot:
-                if not isinstance(self.sources.get(camera), CameraPart):
-                    raise ValueError(
-                        f"rules.{name}.snapshot names {camera!r}, which is no camera under sources"
-                    )
+        details = [
+            InitErrorDetails(
+                type=PydanticCustomError(
+                    "dangling_reference", "{message}", {"message": each.message, "known": each.known}
+                ),
+                loc=each.path,
+                input=each.name,
+            )
+            for each in dangling_references(self.model_dump())
+        ]
+        if details:
+            raise ValidationError.from_exception_data("Policy", details, hide_input=True)
         return self
 
     def thresholds_of(self, source_name: str) -> Thresholds:
@@ -154,12 +177,23 @@ class Policy(Part):
 class PolicyDocument(Part):
     """The envelope: the same from the file, over MQTT and by local command; the highest version wins."""
 
-    v: Literal[1] = 1
-    version: Annotated[int, Field(ge=0, lt=2**53, description="Unix milliseconds are a good choice.")]
-    issued_at: str | None = None
-    expires_at: str | None = None
-    issuer: Annotated[str, Field(min_length=1, max_length=200)] = "file"
-    policy: Policy
+    v: Annotated[Literal[1], Field(description="Version of the contract.")] = 1
+    version: Annotated[
+        int,
+        Field(
+            ge=0,
+            lt=2**53,
+            description="Raise it with each change: the highest wins, wherever it came from. "
+            "Unix time in milliseconds is a good choice.",
+        ),
+    ]
+    issued_at: Annotated[Time | None, Field(description="When it was written, with zone.")] = None
+    expires_at: Annotated[Time | None, Field(description="From when it is refused, with zone.")] = None
+    issuer: Annotated[
+        str,
+        Field(min_length=1, max_length=200, description="Who wrote it."),
+    ] = "file"
+    policy: Annotated[Policy, Field(description="What the node watches and how.")]
 
 
 __all__ = [

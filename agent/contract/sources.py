@@ -1,8 +1,8 @@
 """The stanzas of a policy's sources: cameras, which give frames, and sensors, which give readings."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from agent.contract.parts import Device, MediaPath, Name, Part, StreamUrl, Unit
 from agent.contract.thresholds import ThresholdPolicy
@@ -11,11 +11,14 @@ from agent.contract.thresholds import ThresholdPolicy
 class SourcePart(Part):
     """What all sources have."""
 
-    enabled: Annotated[bool, Field(description="False: known, but not run.")] = True
-    priority: Annotated[int, Field(ge=0, le=9, description="9 is served first when not all can be.")] = 5
+    enabled: Annotated[bool, Field(description="false: the source is known, but not run.")] = True
+    priority: Annotated[
+        int,
+        Field(ge=0, le=9, description="9 is served first when not all can be."),
+    ] = 5
     model: Annotated[
         Name | None,
-        Field(description="A name under `models`; none: nothing is inferred."),
+        Field(description="A name under `models`. Without: nothing is inferred."),
     ] = None
 
 
@@ -23,11 +26,35 @@ Point = tuple[Unit, Unit]
 
 
 class Zone(Part):
-    """A polygon of fractions of the frame, for rules."""
+    """A part of the picture, for rules."""
 
-    polygon: Annotated[tuple[Point, ...], Field(min_length=3, max_length=64)]
-    mode: Literal["include", "exclude"] = "include"
-    classes: Annotated[tuple[str, ...] | None, Field(description="Only these classes; none: all.")] = None
+    polygon: Annotated[
+        tuple[Point, ...],
+        Field(
+            min_length=3,
+            max_length=64,
+            description="Corners [x, y], as fractions of the width and height of the frame.",
+        ),
+    ]
+    mode: Annotated[
+        Literal["include", "exclude"],
+        Field(description="What stands inside counts, or does not count."),
+    ] = "include"
+    classes: Annotated[
+        tuple[str, ...] | None,
+        Field(description="Names of the classes that it holds for. Without: all."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _has_an_area(self) -> Self:
+        corners = self.polygon
+        # Source: the shoelace formula, twice the signed area.
+        twice = sum(
+            x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in zip(corners, corners[1:] + corners[:1], strict=True)
+        )
+        if abs(twice) < 1e-9:
+            raise ValueError("the corners of this zone lie on one line; an area is wanted")
+        return self
 
 
 class CameraPart(SourcePart):
@@ -35,13 +62,13 @@ class CameraPart(SourcePart):
 
     fps: Annotated[
         float | None,
-        Field(gt=0, le=240, description="Most frames a second to infer; none: all."),
+        Field(gt=0, le=240, description="Most frames a second that are inferred. Without: all."),
     ] = None
     overflow: Annotated[
         Literal["newest", "wait"] | None,
         Field(
-            description="A full mailbox: the newest frame replaces the held one, or capture waits. "
-            "Default: newest, but wait for a file that is read as fast as possible."
+            description="While a frame waits for inference: `newest` puts the next one in its place, `wait` "
+            "holds the camera up. Without: `newest`, but `wait` for what is read as fast as possible."
         ),
     ] = None
     max_staleness_s: Annotated[
@@ -49,14 +76,21 @@ class CameraPart(SourcePart):
         Field(
             gt=0,
             le=60,
-            description="A frame older than this is dropped instead of inferred (overflow newest).",
+            description="An older frame is dropped instead of inferred, in seconds (with overflow `newest`).",
         ),
     ] = 1.0
-    thresholds: ThresholdPolicy = ThresholdPolicy()
-    zones: dict[Name, Zone] = Field(default_factory=dict)
+    thresholds: Annotated[
+        ThresholdPolicy,
+        Field(description="What counts as found here, where it differs from the model's."),
+    ] = ThresholdPolicy()
+    zones: Annotated[
+        dict[Name, Zone],
+        Field(description="Parts of the picture by name, for rules."),
+    ] = Field(default_factory=dict)
 
     @property
     def overflow_or_default(self) -> Literal["newest", "wait"]:
+        """`overflow`, or what suits this kind of camera."""
         return self.overflow or "newest"
 
 
@@ -64,7 +98,7 @@ class FileCamera(CameraPart):
     """A video file."""
 
     kind: Literal["file"]
-    path: MediaPath
+    path: Annotated[MediaPath, Field(description="The file, below Settings' media_root.")]
     pace: Annotated[
         Literal["clock", "fast"],
         Field(description="By the file's own clock, or as fast as possible."),
@@ -80,12 +114,12 @@ class ImagesCamera(CameraPart):
     """A folder of pictures, in the order of their names."""
 
     kind: Literal["images"]
-    path: MediaPath
+    path: Annotated[MediaPath, Field(description="The folder, below Settings' media_root.")]
     every_s: Annotated[
         float,
-        Field(ge=0, description="Seconds from picture to picture; 0: as fast as possible."),
+        Field(ge=0, le=86_400, description="Seconds from picture to picture; 0: as fast as possible."),
     ] = 1.0
-    loop: bool = False
+    loop: Annotated[bool, Field(description="Begin again at the end.")] = False
 
     @property
     def overflow_or_default(self) -> Literal["newest", "wait"]:
@@ -95,17 +129,32 @@ class ImagesCamera(CameraPart):
 class NetworkCamera(CameraPart):
     """What cameras with an address have."""
 
-    url: StreamUrl
-    secret: Annotated[Name | None, Field(description="Credentials: a name under Settings' [secrets].")] = None
-    open_timeout_s: Annotated[float, Field(gt=0, le=60)] = 10.0
-    read_timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
+    url: Annotated[
+        StreamUrl,
+        Field(description="The address, without credentials; its host is among Settings' allowed_hosts."),
+    ]
+    secret: Annotated[
+        Name | None,
+        Field(description="The credentials: a name under Settings' [secrets]."),
+    ] = None
+    open_timeout_s: Annotated[
+        float,
+        Field(gt=0, le=60, description="Longest wait for the connection, in seconds."),
+    ] = 10.0
+    read_timeout_s: Annotated[
+        float,
+        Field(gt=0, le=60, description="Longest wait for the next frame, in seconds."),
+    ] = 5.0
 
 
 class RtspCamera(NetworkCamera):
     """A network camera over RTSP."""
 
     kind: Literal["rtsp"]
-    transport: Literal["tcp", "udp"] = "tcp"
+    transport: Annotated[
+        Literal["tcp", "udp"],
+        Field(description="How the video travels; over udp packets may be lost."),
+    ] = "tcp"
 
 
 class HttpCamera(NetworkCamera):
@@ -118,13 +167,25 @@ class DeviceCamera(CameraPart):
     """A camera of this machine, through Video4Linux2."""
 
     kind: Literal["v4l2"]
-    device: Device = "video0"
-    width_px: Annotated[int | None, Field(gt=0, le=16384)] = None
-    height_px: Annotated[int | None, Field(gt=0, le=16384)] = None
-    rate_hz: Annotated[float | None, Field(gt=0, le=240)] = None
+    device: Annotated[
+        Device,
+        Field(description="Its name below /dev; one below v4l/by-id keeps its meaning when plugs change."),
+    ] = "video0"
+    width_px: Annotated[
+        int | None,
+        Field(gt=0, le=16_384, description="Width to ask for, in pixels. Without: the device's own."),
+    ] = None
+    height_px: Annotated[
+        int | None,
+        Field(gt=0, le=16_384, description="Height to ask for, in pixels. Without: the device's own."),
+    ] = None
+    rate_hz: Annotated[
+        float | None,
+        Field(gt=0, le=240, description="Frames a second to ask for. Without: the device's own."),
+    ] = None
     format: Annotated[
         str | None,
-        Field(pattern="^[A-Z0-9]{4}$", description="FOURCC, e.g. MJPG or YUYV."),
+        Field(pattern="^[A-Z0-9]{4}$", description="Pixel format to ask for: a FOURCC, e.g. MJPG or YUYV."),
     ] = None
 
 
@@ -139,11 +200,11 @@ class SyntheticCamera(CameraPart):
     """A rendered conveyor with parts, whose truth is known."""
 
     kind: Literal["synthetic"]
-    width_px: Annotated[int, Field(ge=64, le=4096)] = 640
-    height_px: Annotated[int, Field(ge=64, le=4096)] = 480
-    rate_hz: Annotated[float, Field(gt=0, le=240)] = 10.0
-    seed: int = 1
-    frames: Annotated[int | None, Field(gt=0, description="End after so many; none: never.")] = None
+    width_px: Annotated[int, Field(ge=64, le=4096, description="Width in pixels.")] = 640
+    height_px: Annotated[int, Field(ge=64, le=4096, description="Height in pixels.")] = 480
+    rate_hz: Annotated[float, Field(gt=0, le=240, description="Frames a second.")] = 10.0
+    seed: Annotated[int, Field(ge=0, description="The same seed gives the same pictures.")] = 1
+    frames: Annotated[int | None, Field(gt=0, description="End after so many. Without: never.")] = None
 
 
 class SensorPart(SourcePart):
@@ -155,7 +216,7 @@ class SensorPart(SourcePart):
     ] = 1.0
     report: Annotated[
         Literal["last", "mean", "all"],
-        Field(description="Of the readings since the last message: which are told."),
+        Field(description="Which of the readings since the last message are told."),
     ] = "last"
 
 
@@ -163,17 +224,35 @@ class SystemSensor(SensorPart):
     """The machine itself: temperatures, load, memory, throttling."""
 
     kind: Literal["system"]
-    every_s: Annotated[float, Field(gt=0, le=3600, description="Seconds from sample to sample.")] = 5.0
+    every_s: Annotated[
+        float,
+        Field(gt=0, le=3600, description="Seconds from sample to sample."),
+    ] = 5.0
 
 
 class VibrationSensor(SensorPart):
     """A synthetic accelerometer on a machine whose bearing fails from time to time."""
 
     kind: Literal["vibration"]
-    rate_hz: Annotated[float, Field(gt=0, le=10_000)] = 200.0
-    seed: int = 1
-    fault_every_s: Annotated[float, Field(gt=0, description="Seconds from fault to fault.")] = 20.0
-    fault_for_s: Annotated[float, Field(ge=0, description="Seconds that a fault lasts; 0: never.")] = 4.0
+    rate_hz: Annotated[float, Field(gt=0, le=10_000, description="Samples a second.")] = 200.0
+    seed: Annotated[int, Field(ge=0, description="The same seed gives the same readings.")] = 1
+    fault_every_s: Annotated[
+        float,
+        Field(gt=0, le=86_400, description="Seconds from the beginning of one fault to the next one's."),
+    ] = 20.0
+    fault_for_s: Annotated[
+        float,
+        Field(ge=0, le=86_400, description="Seconds that a fault lasts; 0: there is none."),
+    ] = 4.0
+
+    @model_validator(mode="after")
+    def _recovers(self) -> Self:
+        if self.fault_for_s >= self.fault_every_s:
+            raise ValueError(
+                f"a fault of {self.fault_for_s:g} s every {self.fault_every_s:g} s never ends; "
+                "fault_for_s has to be less than fault_every_s"
+            )
+        return self
 
 
 Camera = FileCamera | ImagesCamera | RtspCamera | HttpCamera | DeviceCamera | PipeCamera | SyntheticCamera

@@ -1,33 +1,47 @@
 """Thresholds as a policy states them, for a model and for a source, and how the two become one."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
 from agent.contract.parts import Part, Unit
 from agent.domain.thresholds import Thresholds
 
+_OFF: Final = 1.01
+"""A confidence that no candidate reaches."""
+
+ClassConfidence = Annotated[Unit | Literal["off"]]
+
 
 class ThresholdPolicy(Part):
-    """What counts as found. A field left out falls back: source, then model, then the default."""
+    """What counts as found. What is left out falls back: from the source to its model to the default."""
 
-    confidence: Annotated[Unit | None, Field(description="Least confidence, 0..1. Default 0.25.")] = None
+    confidence: Annotated[
+        Unit | None,
+        Field(description="Least confidence, as a fraction. In the end 0.25."),
+    ] = None
     iou: Annotated[
         Unit | None,
-        Field(description="Overlap above which the weaker box goes, 0..1. Default 0.45."),
+        Field(
+            description="Overlap (IoU) above which the weaker of two boxes of a class goes. In the end 0.45."
+        ),
     ] = None
     max_objects: Annotated[
         int | None,
-        Field(ge=1, le=3000, description="Most objects per frame. Default 300."),
+        Field(ge=1, le=3000, description="Most objects per frame. In the end 300."),
     ] = None
     min_side_px: Annotated[
         float | None,
-        Field(ge=0, description="Least side of a box, source pixels. Default 0."),
+        Field(ge=0, description="Least side of a box, in pixels of the source. In the end 0."),
     ] = None
-    classes: Annotated[dict[str, Unit], Field(description="Least confidence by class name.")] = Field(
-        default_factory=dict
-    )
+    classes: Annotated[
+        dict[str, ClassConfidence],
+        Field(
+            description="Least confidence by the name of a class, where it differs from `confidence`; "
+            "`off`: this class is not reported."
+        ),
+    ] = Field(default_factory=dict)
 
 
 def in_force(layers: Iterable[ThresholdPolicy]) -> Thresholds:
@@ -40,5 +54,6 @@ def in_force(layers: Iterable[ThresholdPolicy]) -> Thresholds:
     for layer in layers:
         given = layer.model_dump(exclude={"classes"}, exclude_none=True)
         merged |= given
-        by_class = layer.classes if "confidence" in given else by_class | layer.classes
+        stated = {name: _OFF if least == "off" else least for name, least in layer.classes.items()}
+        by_class = stated if "confidence" in given else by_class | stated
     return Thresholds(**merged, by_class=by_class)
