@@ -109,8 +109,8 @@ class Publish(Part):
             Annotated[int, Field(ge=1, lt=2**32)],
         ],
         Field(
-            description="Seconds that a message keeps, by stream. Without: detections 7 days, events 30 days, "
-            "telemetry, snapshots and result 1 day."
+            description="Seconds that a message keeps, by stream. Without: detections 7 days, events 30, "
+            "telemetry, snapshots and result 1."
         ),
     ] = Field(default_factory=dict)
 

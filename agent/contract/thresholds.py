@@ -11,7 +11,7 @@ from agent.domain.thresholds import Thresholds
 _OFF: Final = 1.01
 """A confidence that no candidate reaches."""
 
-ClassConfidence = Annotated[Unit | Literal["off"]]
+ClassConfidence = Unit | Literal["off"]
 
 
 class ThresholdPolicy(Part):
