@@ -1,0 +1,120 @@
+"""A detector or pose model in an ONNX file, as the port `DetectorModel`."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.adapters.onnx.input_shape import InputShape
+from agent.adapters.onnx.session import OnnxSession
+from agent.domain.detections import Detections
+from agent.domain.errors import Code, TransientError
+from agent.ports import Look, ModelFacts, Timed
+from agent.vision.feeding import Feeder, PixelCode, size_of
+from agent.vision.heads import Head
+from agent.vision.letterbox import Letterbox, Size
+
+# Cameras of one aspect share a size; beyond so many a lane makes its tensor anew rather than keep 5 MB each.
+_SIZES_PER_LANE = 4
+
+
+class OnnxDetector:
+    """Feeds, runs, decodes. Each calling thread has tensors of its own; the session is one for all."""
+
+    def __init__(
+        self,
+        *,
+        session: OnnxSession,
+        facts: ModelFacts,
+        head: Head,
+        code: PixelCode,
+        shape: InputShape,
+        max_batch: int,
+        fixed_batch: int | None,
+    ) -> None:
+        self._session = session
+        self._facts = facts
+        self._head = head
+        self._code = code
+        self._shape = shape
+        self._max_batch = max_batch
+        self._fixed_batch = fixed_batch
+        self._output = session.outputs[head.output_index].name
+        self._lane = threading.local()
+
+    @property
+    def facts(self) -> ModelFacts:
+        return self._facts
+
+    @property
+    def max_batch(self) -> int:
+        return self._max_batch
+
+    def detect(self, looks: Sequence[Look]) -> tuple[list[Detections], Timed]:
+        """As the port says. Pictures whose input sizes differ run one size after the other."""
+        started_ns = time.monotonic_ns()
+        feeding_ns = running_ns = 0
+        found: dict[int, Detections] = {}
+        for size, indices in self._runs(looks):
+            begun_ns = time.monotonic_ns()
+            feed, placed = self._feed(size, [looks[index].pixels for index in indices])
+            fed_ns = time.monotonic_ns()
+            output = self._run(feed)
+            ran_ns = time.monotonic_ns()
+            feeding_ns += fed_ns - begun_ns
+            running_ns += ran_ns - fed_ns
+            for row, (index, letterbox) in enumerate(zip(indices, placed, strict=True)):
+                found[index] = self._head.decode(output[row], letterbox, looks[index].thresholds)
+        preprocessed_ns = started_ns + feeding_ns
+        return [found[index] for index in range(len(looks))], Timed(
+            preprocessed_ns=preprocessed_ns, inferred_ns=preprocessed_ns + running_ns
+        )
+
+    def _runs(self, looks: Sequence[Look]) -> list[tuple[Size, list[int]]]:
+        """What goes into which run: indices of looks of one input size, at most a batch each."""
+        by_size: dict[Size, list[int]] = {}
+        for index, look in enumerate(looks):
+            try:
+                frame = size_of(look.pixels)
+            except ValueError as error:
+                raise TransientError(str(error), code=Code.FRAME) from error
+            by_size.setdefault(self._shape.for_frame(frame), []).append(index)
+        return [
+            (size, indices[start : start + self._max_batch])
+            for size, indices in by_size.items()
+            for start in range(0, len(indices), self._max_batch)
+        ]
+
+    def _feed(
+        self, size: Size, pictures: Sequence[NDArray[np.uint8]]
+    ) -> tuple[NDArray[np.generic], list[Letterbox]]:
+        feeder = self._feeder(size)
+        placed = [feeder.put(slot, pixels) for slot, pixels in enumerate(pictures)]
+        return feeder.filled(self._fixed_batch or len(pictures)), placed
+
+    def _feeder(self, size: Size) -> Feeder:
+        """This thread's input tensor for one size."""
+        feeders: OrderedDict[Size, Feeder] | None = getattr(self._lane, "feeders", None)
+        if feeders is None:
+            feeders = self._lane.feeders = OrderedDict()
+        feeder = feeders.get(size)
+        if feeder is None:
+            while len(feeders) >= _SIZES_PER_LANE:
+                feeders.popitem(last=False)
+            slots = self._fixed_batch or self._max_batch
+            feeder = feeders[size] = Feeder(slots=slots, size=size, code=self._code)
+        feeders.move_to_end(size)
+        return feeder
+
+    def _run(self, feed: NDArray[np.generic]) -> NDArray[np.float32]:
+        (output,) = self._session.run(feed, [self._output])
+        if output.ndim != 3 or len(output) != len(feed):
+            raise TransientError(
+                f"{self._session.path.name} gave {list(output.shape)} for an input of {list(feed.shape)}",
+                code=Code.MODEL,
+            )
+        return cast("NDArray[np.float32]", output.astype(np.float32, copy=False))

@@ -1,0 +1,155 @@
+"""From a file to a model that serves: read what it says, try it once, choose what decodes it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from agent.adapters.onnx import input_shape
+from agent.adapters.onnx.anomaly import OnnxAnomaly
+from agent.adapters.onnx.detector import OnnxDetector
+from agent.adapters.onnx.input_shape import Shape
+from agent.adapters.onnx.metadata import (
+    Task,
+    read_anomaly,
+    read_detector,
+    read_task,
+)
+from agent.adapters.onnx.session import OnnxSession, SessionSettings, open_session
+from agent.domain.errors import TransientError
+from agent.ports import AnomalyModel, DetectorModel, ModelFacts
+from agent.vision.feeding import PixelCode
+from agent.vision.heads import Evidence, Head
+from agent.vision.heads.choose import choose_head
+from agent.vision.letterbox import Size
+
+log = structlog.get_logger(__name__)
+
+
+def load_model(
+    *,
+    name: str,
+    path: Path,
+    sha256: str | None = None,
+    provider: str = "cpu",
+    strict_provider: bool = False,
+    shape: Shape = "file",
+    threads: int = 1,
+    max_batch: int = 1,
+    spinning: bool = True,
+    arena: bool = True,
+) -> DetectorModel | AnomalyModel:
+    """Load a model; its file says which kind it is. Blocks for as long as reading and one run take.
+
+    `threads` work within one run; give 1 when several lanes call at once. `spinning` and `arena` are
+    explained at `SessionSettings`.
+
+    Raises:
+        RefusedError: the file is missing, damaged, another one than `sha256`, or nothing here decodes it.
+        ConfigError: onnxruntime is missing, or `strict_provider` and the provider is not in use.
+    """
+    settings = SessionSettings(
+        provider=provider,
+        strict_provider=strict_provider,
+        threads=threads,
+        spinning=spinning,
+        arena=arena,
+    )
+    session = open_session(path, sha256=sha256, settings=settings)
+    try:
+        task = read_task(session.metadata)
+        if task == "anomaly":
+            return _anomaly(name, session, settings)
+        return _detector(name, session, settings, task=task, shape=shape, max_batch=max_batch)
+    except ValueError as error:
+        raise session.refusal(str(error)) from error
+
+
+def _anomaly(name: str, session: OnnxSession, settings: SessionSettings) -> OnnxAnomaly:
+    metadata = read_anomaly(session.metadata)
+    facts = _facts(name, session, settings, task="anomaly", class_names={})
+    return OnnxAnomaly(session=session, facts=facts, metadata=metadata)
+
+
+def _detector(
+    name: str,
+    session: OnnxSession,
+    settings: SessionSettings,
+    *,
+    task: Task | None,
+    shape: Shape,
+    max_batch: int,
+) -> OnnxDetector:
+    metadata = read_detector(session.metadata)
+    code = _pixel_code(session)
+    batch, _, height, width = session.inputs[0].shape
+    chosen = input_shape.choose(
+        shape, sides=(height, width), said=metadata.input_size, stride=metadata.stride
+    )
+    # Where each camera gets its own size, 2 x 3 strides show the form of the answer at no cost.
+    size = chosen.fixed or Size(2 * chosen.stride, 3 * chosen.stride)
+    evidence = Evidence(
+        task="pose" if task == "pose" else "detect" if task == "detect" else None,
+        class_names=metadata.class_names,
+        keypoint_shape=metadata.keypoint_shape,
+        end_to_end=metadata.end_to_end,
+        input_size=size,
+        output_shapes=(),
+    )
+    head = _head(session, evidence, np.zeros((batch or 1, 3, size.height_px, size.width_px), code.element))
+    if batch is not None and batch < max_batch:
+        log.warning("model.batch_is_fixed", model=name, file=session.path.name, asked=max_batch, used=batch)
+    if height is None and width is None and shape != "auto" and metadata.input_size is None:
+        log.info("model.size_assumed", model=name, file=session.path.name, size=str(chosen.fixed))
+    return OnnxDetector(
+        session=session,
+        facts=_facts(name, session, settings, task=head.task, class_names=dict(head.class_names)),
+        head=head,
+        code=code,
+        shape=chosen,
+        max_batch=min(max_batch, batch or max_batch),
+        fixed_batch=batch,
+    )
+
+
+def _pixel_code(session: OnnxSession) -> PixelCode:
+    """How the input is fed.
+
+    Raises:
+        ValueError: it is no single picture in three colours.
+    """
+    if len(session.inputs) != 1:
+        raise ValueError(f"a detector with one input is wanted, this has {len(session.inputs)}")
+    spec = session.inputs[0]
+    if len(spec.shape) != 4 or spec.shape[1] not in {3, None}:
+        raise ValueError("a detector's input [N, 3, height, width] is wanted")
+    if spec.dtype == "float32":
+        return PixelCode(element="float32")
+    if spec.dtype == "float16":
+        return PixelCode(element="float16")
+    raise ValueError(f"an input of float32 or float16 is wanted, not {spec.dtype}")
+
+
+def _head(session: OnnxSession, evidence: Evidence, feed: NDArray[np.generic]) -> Head:
+    """Run once, and choose by what comes out: shapes in a file may be open, or wrong."""
+    try:
+        outputs = session.run(feed)
+    except TransientError as error:
+        raise session.refusal(f"it does not run: {error.message}") from error
+    return choose_head(replace(evidence, output_shapes=tuple(tuple(output.shape) for output in outputs)))
+
+
+def _facts(
+    name: str, session: OnnxSession, settings: SessionSettings, *, task: Task, class_names: dict[int, str]
+) -> ModelFacts:
+    return ModelFacts(
+        name=name,
+        version=session.metadata.get("version", "unknown"),
+        sha256=session.sha256,
+        task=task,
+        class_names=class_names,
+        provider_asked=settings.provider,
+        provider_used=session.provider_used,
+    )

@@ -1,0 +1,203 @@
+"""One ONNX Runtime session: opened with the provider asked for or a loud fallback, run from any thread."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from numpy.typing import NDArray
+
+from agent.adapters.onnx import providers
+from agent.adapters.onnx.refusals import runtime_errors, what_it_says, why_refused
+from agent.domain.errors import Code, ConfigError, RefusedError, TransientError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+log = structlog.get_logger(__name__)
+
+_SEVERITY_ERROR = 3
+_SHORT = 80
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input or output: `shape` has None where the file leaves a side open; `dtype` as numpy names it."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        sides = ", ".join("?" if side is None else str(side) for side in self.shape)
+        return f"{self.name} {self.dtype} [{sides}]"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """How a session runs.
+
+    `threads` within one run. `spinning`: they wait for work busily, 13 % faster on an idle machine and
+    much slower beside other work. `arena`: memory is kept from run to run; without it one lane saves up
+    to 50 MB, several lanes need more.
+    """
+
+    provider: str = "cpu"
+    strict_provider: bool = False
+    threads: int = 1
+    spinning: bool = True
+    arena: bool = True
+
+
+class OnnxSession:
+    """A loaded file. `run` may be called from several threads at once."""
+
+    def __init__(self, session: "onnxruntime.InferenceSession", *, path: Path, sha256: str) -> None:
+        self._session = session
+        self.path = path
+        self.sha256 = sha256
+        self.inputs = tuple(_spec(node) for node in session.get_inputs())
+        self.outputs = tuple(_spec(node) for node in session.get_outputs())
+        self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
+        self.provider_used = providers.name_of(session.get_providers())
+
+    def run(self, feed: NDArray[Any], outputs: Sequence[str] | None = None) -> list[NDArray[Any]]:
+        """The outputs named (all of them for None) for one input tensor.
+
+        Raises:
+            TransientError: the runtime failed.
+        """
+        try:
+            return list(self._session.run(outputs, {self.inputs[0].name: feed}))
+        except runtime_errors() as error:
+            raise TransientError(
+                f"{self.path.name} failed on an input of {list(feed.shape)}: {what_it_says(error)}",
+                code=Code.MODEL,
+            ) from error
+
+    def refusal(self, reason: str) -> RefusedError:
+        """The error for a file that cannot serve, with all that it says of itself."""
+        said = ", ".join(f"{key}={_shortened(value)}" for key, value in sorted(self.metadata.items()))
+        return RefusedError(
+            f"{self.path.name}: {reason}. Inputs: {_listed(self.inputs)}. Outputs: {_listed(self.outputs)}. "
+            f"Metadata: {said or 'none'}",
+            code=Code.MODEL,
+        )
+
+
+def open_session(path: Path, *, sha256: str | None, settings: SessionSettings) -> OnnxSession:
+    """Load a file.
+
+    Raises:
+        RefusedError: it is missing, not the file with `sha256`, no model, or this runtime cannot run it.
+        ConfigError: onnxruntime is not installed, or `strict_provider` and the provider is not in use.
+    """
+    digest = _digest(path)
+    if sha256 is not None and digest != sha256.lower():
+        raise RefusedError(
+            f"{path.name} has the SHA-256 {digest}, not {sha256.lower()} as asked for: it is another file",
+            code=Code.HASH,
+        )
+    runtime = _runtime()
+    available = runtime.get_available_providers()
+    wanted = providers.chain(settings.provider, threads=settings.threads, available=available)
+    failure = None
+    try:
+        session = _create(path, settings, wanted)
+    except runtime_errors() as error:
+        if len(wanted) == 1:
+            raise _refused(path, error) from error
+        failure = what_it_says(error)
+        session = _create_on_cpu(path, settings, wanted)
+    opened = OnnxSession(session, path=path, sha256=digest)
+    if opened.provider_used != settings.provider:
+        _tell_fallback(
+            opened, settings, providers.why_missing(settings.provider, available=available, failure=failure)
+        )
+    return opened
+
+
+def _create(
+    path: Path, settings: SessionSettings, wanted: list[providers.ProviderOptions]
+) -> "onnxruntime.InferenceSession":
+    runtime = _runtime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = settings.threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
+    options.enable_cpu_mem_arena = settings.arena
+    options.log_severity_level = _SEVERITY_ERROR
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(settings.spinning)))
+    # Its own fallback prints to standard output; ours is told in the log.
+    return runtime.InferenceSession(str(path), options, providers=wanted, enable_fallback=0)
+
+
+def _create_on_cpu(
+    path: Path, settings: SessionSettings, wanted: list[providers.ProviderOptions]
+) -> "onnxruntime.InferenceSession":
+    try:
+        return _create(path, settings, wanted[-1:])
+    except runtime_errors() as error:
+        raise _refused(path, error) from error
+
+
+def _tell_fallback(session: OnnxSession, settings: SessionSettings, reason: str) -> None:
+    if settings.strict_provider:
+        raise ConfigError(
+            f"{session.path.name} is to run on {settings.provider} and nothing else, but "
+            f"{session.provider_used} would run it: {reason}",
+            code=Code.PROVIDER,
+            path="provider",
+        )
+    log.warning(
+        "model.provider_fell_back",
+        file=session.path.name,
+        asked=settings.provider,
+        used=session.provider_used,
+        reason=reason,
+    )
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RefusedError(
+            f"{path} cannot be read: {error.strerror}; an ONNX file is wanted", code=Code.FILE
+        ) from error
+
+
+def _refused(path: Path, error: Exception) -> RefusedError:
+    return RefusedError(f"{path.name} {why_refused(error)}", code=Code.MODEL)
+
+
+@cache
+def _runtime() -> Any:
+    """The library, imported when a model is wanted: commands that need none start without its 20 MB."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError(
+            "ONNX Runtime is not installed; install nanofleet with the extra `cpu` or `gpu`",
+            code=Code.PROVIDER,
+        ) from error
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
+def _spec(node: Any) -> TensorSpec:
+    shape = tuple(side if isinstance(side, int) and side > 0 else None for side in node.shape)
+    kind = node.type.removeprefix("tensor(").removesuffix(")")
+    return TensorSpec(node.name, shape, {"float": "float32", "double": "float64"}.get(kind, kind))
+
+
+def _listed(specs: Sequence[TensorSpec]) -> str:
+    return "; ".join(str(spec) for spec in specs) or "none"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHORT else f"{text[:_SHORT]}…"

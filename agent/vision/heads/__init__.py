@@ -1,0 +1,53 @@
+"""What turns a model's output into detections: one module a family of output layouts.
+
+A family offers `fit(evidence)`: its head, made for this model, or None where the layout is another's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.domain.detections import Detections
+from agent.domain.thresholds import Thresholds
+from agent.vision.letterbox import Letterbox, Size
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a model: what its file says, and what came out of it for one picture of `input_size`.
+
+    `class_names` and `task` are None where the file does not say. `keypoint_shape` is K points of 2 or 3
+    numbers. `end_to_end`: the file says that it suppresses by itself.
+    """
+
+    task: Literal["detect", "pose"] | None
+    class_names: Mapping[int, str] | None
+    keypoint_shape: tuple[int, int] | None
+    end_to_end: bool
+    input_size: Size
+    output_shapes: tuple[tuple[int, ...], ...]
+
+
+class Head(Protocol):
+    """Decodes one family's output for one model. Stateless: every lane calls it."""
+
+    @property
+    def task(self) -> Literal["detect", "pose"]: ...
+
+    @property
+    def class_names(self) -> Mapping[int, str]:
+        """By class id; made up (``class-0``) where the file names none."""
+
+    @property
+    def output_index(self) -> int:
+        """Which of the model's outputs is decoded."""
+
+    def decode(self, output: NDArray[np.float32], letterbox: Letterbox, thresholds: Thresholds) -> Detections:
+        """One picture's part of the output, without the batch axis.
+
+        Raises:
+            TransientError: the numbers are no detections (NaN, confidences beyond 1).
+        """
