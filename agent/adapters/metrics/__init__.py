@@ -1,0 +1,1 @@
+"""Numbers for /metrics, and percentiles of what was timed, on prometheus-client."""
