@@ -18,7 +18,7 @@ MAY_USE: Final = {
     "ports": {"numpy"},
     "vision": {"numpy", "cv2"},
     "pipeline": {"numpy", "structlog"},
-    "contract": {"pydantic", "pydantic_core", "ulid", "yaml"},
+    "contract": {"numpy", "pydantic", "pydantic_core", "ulid", "yaml"},
 }
 """Third-party packages a ring may use. import-linter can only forbid, so the rest is what it forbids."""
 
