@@ -83,7 +83,10 @@ if ! packages_there; then
         "$python" -m venv "$venv"
     fi
     echo "nanofleet: installing into $venv (about a minute)"
-    pip_install --require-hashes -r requirements/build.txt -r "requirements/$level.txt"
+    # In two steps, and nothing built in isolation: else pip would fetch build backends that no
+    # lock file names.
+    pip_install --require-hashes --only-binary :all: -r requirements/build.txt
+    pip_install --require-hashes --no-build-isolation --use-pep517 -r "requirements/$level.txt"
     rm -f "$venv/.made-project"
     echo "$demo_now" >"$venv/.made-demo"
     if [ "$level" = dev ]; then

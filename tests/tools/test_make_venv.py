@@ -114,7 +114,8 @@ def test_make_venv_installs_locked_packages_and_then_the_project(machine: Machin
     machine.add_python("python3", "3.12")
     machine.make_venv()
     assert machine.installs() == [
-        "--require-hashes -r requirements/build.txt -r requirements/dev.txt",
+        "--require-hashes --only-binary :all: -r requirements/build.txt",
+        "--require-hashes --no-build-isolation --use-pep517 -r requirements/dev.txt",
         "--no-deps --no-build-isolation -e .",
     ]
 
@@ -134,7 +135,7 @@ def test_make_venv_adds_to_the_demo_what_the_tests_need(machine: Machine) -> Non
     (machine.checkout / ".venv" / "kept").touch()
     machine.make_venv("dev")
     assert (machine.checkout / ".venv" / "kept").exists()
-    assert "--require-hashes -r requirements/build.txt -r requirements/dev.txt" in machine.installs()
+    assert any("-r requirements/dev.txt" in call for call in machine.installs())
 
 
 @pytest.mark.parametrize("level", ["demo", "dev"])
