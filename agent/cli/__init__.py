@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from agent import __version__
+from agent.cli.detect import detect
 
 app = typer.Typer(
     name="nanofleet",
@@ -24,6 +25,9 @@ def _root() -> None:
 def version() -> None:
     """Print the version of the agent."""
     typer.echo(__version__)
+
+
+app.command()(detect)
 
 
 def main() -> None:

@@ -1,0 +1,169 @@
+"""`nanofleet detect`: what a model finds in pictures and clips, without a broker."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from agent.domain.errors import Code, ConfigError, NanofleetError, RefusedError
+from agent.domain.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    from agent.cli.findings import Findings
+    from agent.cli.shots import Shot
+    from agent.ports import DetectorModel
+
+_MISCONFIGURED = 78
+
+
+def detect(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Pictures and clips.")],
+    *,
+    model: Annotated[Path, typer.Option("--model", "-m", help="A detector or pose model, an ONNX file.")],
+    confidence: Annotated[float, typer.Option(min=0, max=1, help="Least confidence.")] = 0.25,
+    iou: Annotated[float, typer.Option(min=0, max=1, help="Overlap above which the weaker box goes.")] = 0.45,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="On stdout one compact JSON line a picture, and nothing else.")
+    ] = False,
+    frames: Annotated[
+        str | None,
+        typer.Option(help="Frames of clips, such as 0,100: from 0, in decode order. Default: every frame."),
+    ] = None,
+    shape: Annotated[
+        str, typer.Option(help="The model's input: file, auto (the picture's aspect) or HEIGHTxWIDTH.")
+    ] = "file",
+    save: Annotated[Path | None, typer.Option(help="A folder for copies with what was found.")] = None,
+    provider: Annotated[
+        str, typer.Option(help="Where it runs: cpu, cuda, tensorrt, openvino or migraphx.")
+    ] = "cpu",
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of a run. Default: all cores.")] = None,
+) -> None:
+    """Show what a model finds in pictures and clips.
+
+    A file that cannot be read is told on stderr; the others are still done, and the exit code is 1.
+    """
+    from agent.cli.findings import Drawings, JsonLines, Table
+
+    _log_to_stderr()
+    wanted, size = _frames(frames), _shape(shape)
+    try:
+        detector = _load(model, shape=size, provider=provider, threads=threads)
+        findings: list[Findings] = [JsonLines() if as_json else Table()]
+        if save is not None:
+            findings.append(Drawings(save))
+    except NanofleetError as error:
+        _complain(error.message)
+        raise typer.Exit(_MISCONFIGURED if isinstance(error, ConfigError) else 1) from error
+    thresholds = Thresholds(confidence=confidence, iou=iou)
+    failed = False
+    for path in images:
+        try:
+            _look_at(path, wanted, detector, thresholds=thresholds, findings=findings)
+        except NanofleetError as error:
+            _complain(f"{path}: {error.message}")
+            failed = True
+    for one in findings:
+        one.finish()
+    if failed:
+        raise typer.Exit(1)
+
+
+def _look_at(
+    path: Path,
+    frames: frozenset[int] | None,
+    detector: DetectorModel,
+    *,
+    thresholds: Thresholds,
+    findings: list[Findings],
+) -> None:
+    from agent.ports import Look
+
+    for shot in _shots(path, frames):
+        (found,), _ = detector.detect([Look(shot.pixels, thresholds)])
+        for one in findings:
+            one.add(shot, found, detector.facts.class_names)
+
+
+def _shots(path: Path, frames: frozenset[int] | None) -> Iterator[Shot]:
+    from agent.cli.shots import is_picture, read_clip, read_picture
+
+    if is_picture(path):
+        yield read_picture(path)
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(str(path), total=None)
+        for shot in read_clip(path, frames):
+            progress.update(task, description=f"{path} frame {shot.frame}")
+            yield shot
+
+
+def _load(
+    path: Path,
+    *,
+    shape: Literal["file", "auto"] | tuple[int, int],
+    provider: str,
+    threads: int | None,
+) -> DetectorModel:
+    import cv2
+
+    from agent.adapters.onnx import load_model
+    from agent.adapters.onnx.detector import OnnxDetector
+
+    # One picture at a time: its threads belong to the model, not to a second pool.
+    cv2.setNumThreads(1)
+    loaded = load_model(
+        name=path.stem,
+        path=path,
+        provider=provider,
+        shape=shape,
+        threads=threads or len(os.sched_getaffinity(0)),
+    )
+    if not isinstance(loaded, OnnxDetector):
+        raise RefusedError(
+            f"{path.name} is an anomaly model of sensor windows; a detector or pose model is wanted",
+            code=Code.MODEL,
+        )
+    return loaded
+
+
+def _frames(text: str | None) -> frozenset[int] | None:
+    if text is None:
+        return None
+    try:
+        numbers = frozenset(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = frozenset({-1})
+    if min(numbers) < 0:
+        raise typer.BadParameter(f"{text!r}; numbers from 0 are wanted, such as 0,100", param_hint="--frames")
+    return numbers
+
+
+def _shape(text: str) -> Literal["file", "auto"] | tuple[int, int]:
+    match text:
+        case "file" | "auto":
+            return text
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise typer.BadParameter(f"{text!r}; file, auto or HEIGHTxWIDTH is wanted", param_hint="--shape")
+    return int(height), int(width)
+
+
+def _log_to_stderr() -> None:
+    """Standard output belongs to the results."""
+    import structlog
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
+
+
+def _complain(message: str) -> None:
+    print(f"nanofleet detect: {message}", file=sys.stderr)
