@@ -20,7 +20,8 @@ MOST_HUNG_THREADS = 3
 """Abandoned threads keep their memory; after so many of one source the process is started afresh."""
 
 _POLL_S = 0.25
-_HANG_GRACE_S = 2.0
+HANG_GRACE_S = 2.0
+"""Beyond a source's own patience."""
 
 Item = TypeVar("Item")
 Captured_co = TypeVar("Captured_co", covariant=True)
@@ -54,8 +55,10 @@ class _Attempt(Generic[Item]):
         accept: Callable[[Item], bool],
         clock: Clock,
         on_first: Callable[[], None],
+        grace_s: float,
     ) -> None:
         self.source = source
+        self._grace_s = grace_s
         self._accept = accept
         self._clock = clock
         self._on_first = on_first
@@ -69,7 +72,7 @@ class _Attempt(Generic[Item]):
 
     def is_hung(self) -> bool:
         since_ns = self._in_call_since_ns
-        limit_s = self.source.patience_s + _HANG_GRACE_S
+        limit_s = self.source.patience_s + self._grace_s
         return since_ns is not None and (self._clock.now().monotonic_ns - since_ns) / 1e9 > limit_s
 
     def _live(self) -> None:
@@ -113,8 +116,10 @@ class Capture(Generic[Item]):
         clock: Clock,
         metrics: Metrics,
         on_condition: Condition,
+        hang_grace_s: float = HANG_GRACE_S,
     ) -> None:
         self._name = name
+        self._hang_grace_s = hang_grace_s
         self._make = make
         self._accept = accept
         self._backoff = backoff
@@ -159,6 +164,7 @@ class Capture(Generic[Item]):
             accept=self._accept,
             clock=self._clock,
             on_first=lambda: _tell(loop, self._came_alive),
+            grace_s=self._hang_grace_s,
         )
         ended = asyncio.wrap_future(attempt.ended)
         ended.add_done_callback(_mark_retrieved)

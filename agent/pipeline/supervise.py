@@ -8,12 +8,14 @@ from concurrent.futures import Future
 import structlog
 
 from agent.pipeline.waiting import wait_for_event
-from agent.ports import Clock
+from agent.ports import Clock, Metrics
 
 log = structlog.get_logger(__name__)
 
 STALL_S = 5.0
 """A stage whose tick is older than this has stalled, and the watchdog is not fed."""
+
+_LAG_SAMPLE_S = 0.02
 
 
 def start_thread(name: str, work: Callable[[], None]) -> "Future[None]":
@@ -73,6 +75,15 @@ async def feed_watchdog(
             log.error("watchdog.stage_stalled", stages=stalled)
         told = stalled
         await wait_for_event(stop, timeout_s=interval_s)
+
+
+async def measure_loop_lag(*, clock: Clock, metrics: Metrics, stop: asyncio.Event) -> None:
+    """How late the loop wakes us, again and again: its longest block shows here."""
+    while not stop.is_set():
+        before_ns = clock.now().monotonic_ns
+        await asyncio.sleep(_LAG_SAMPLE_S)
+        late_ns = clock.now().monotonic_ns - before_ns - int(_LAG_SAMPLE_S * 1e9)
+        metrics.observe("loop_lag_seconds", max(late_ns, 0) / 1e9)
 
 
 async def within(deadline_s: float, what: str, ending: Awaitable[object]) -> bool:

@@ -36,7 +36,9 @@ def scheduler(clock: FakeClock) -> Scheduler:
     return Scheduler(clock=clock)
 
 
-def add(scheduler: Scheduler, source: SourceName, model: FakeDetector | None, **kwargs: object) -> Mailbox[Frame]:
+def add(
+    scheduler: Scheduler, source: SourceName, model: FakeDetector | None, **kwargs: object
+) -> Mailbox[Frame]:
     options = {"overflow": "newest", "thresholds": Thresholds(), **kwargs}
     return scheduler.add_camera(source, model=model, **options)  # type: ignore[arg-type]
 

@@ -1,0 +1,183 @@
+"""A source's life: restarted alone, abandoned when it hangs, ended when it is told to."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from random import Random
+
+import pytest
+
+from agent.adapters.system.clock import SystemClock
+from agent.domain.errors import Code, RefusedError, TransientError
+from agent.domain.ids import SourceName
+from agent.pipeline.backoff import Backoff
+from agent.pipeline.capture import MOST_HUNG_THREADS, Capture, HungSourceError
+from tests.fakes.metrics import FakeMetrics
+from tests.polling import until
+
+DOOR = SourceName("door")
+Step = int | Exception | Callable[[], int | None] | None
+
+
+class ScriptedSource:
+    """Gives what its script says, one step a read; at the script's end it ends."""
+
+    def __init__(self, script: Iterator[Step], lives: list["ScriptedSource"], *, patience_s: float) -> None:
+        self.patience_s = patience_s
+        self.closed = False
+        self._script = script
+        lives.append(self)
+
+    def open(self) -> None:
+        pass
+
+    def read(self) -> int | None:
+        step = next(self._script, None)
+        if isinstance(step, Exception):
+            raise step
+        return step() if callable(step) else step
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Stand:
+    """A capture over scripted sources, and what came of it."""
+
+    def __init__(
+        self, *script: Step, accept: Callable[[int], bool] | None = None, patience_s: float = 5
+    ) -> None:
+        self.lives: list[ScriptedSource] = []
+        self.items: list[int] = []
+        self.conditions: list[tuple[str, str | None]] = []
+        self.metrics = FakeMetrics()
+        steps = iter(script)
+        self.capture: Capture[int] = Capture(
+            name=DOOR,
+            make=lambda: ScriptedSource(steps, self.lives, patience_s=patience_s),
+            accept=accept or self._accept,
+            backoff=Backoff(base_s=0.001, cap_s=0.002, random=Random(1)),
+            clock=SystemClock(),
+            metrics=self.metrics,
+            on_condition=lambda _who, status, code, _message: self.conditions.append((status, code)),
+            hang_grace_s=0.05,
+        )
+
+    def _accept(self, item: int) -> bool:
+        self.items.append(item)
+        return True
+
+    async def run(self) -> None:
+        async with asyncio.timeout(30):
+            await self.capture.run()
+
+
+def broken(code: Code = Code.ENDED) -> TransientError:
+    return TransientError("the stream broke", code=code)
+
+
+async def test_source_that_ends_is_not_restarted() -> None:
+    stand = Stand(1, 2, None)
+    await stand.run()
+
+    assert stand.items == [1, 2]
+    assert [life.closed for life in stand.lives] == [True]
+    assert stand.conditions[-1] == ("ok", None)
+
+
+async def test_broken_source_is_closed_and_opened_again() -> None:
+    stand = Stand(1, broken(), broken(Code.OPEN), 2, None)
+    await stand.run()
+
+    assert stand.items == [1, 2]
+    assert [life.closed for life in stand.lives] == [True] * 3
+    assert stand.conditions == [
+        ("waiting", None),
+        ("ok", None),
+        ("waiting", "E_ENDED"),
+        ("waiting", "E_OPEN"),
+        ("ok", None),
+        ("ok", None),
+    ]
+    assert stand.metrics.counts["source_restarts_total code=E_ENDED source=door"] == 1
+
+
+async def test_refused_source_is_failed_but_still_tried_again() -> None:
+    stand = Stand(RefusedError("no such file", code=Code.FILE), 7, None)
+    await stand.run()
+
+    assert stand.items == [7]
+    assert ("failed", "E_FILE") in stand.conditions
+
+
+async def test_unforeseen_error_restarts_only_the_source() -> None:
+    stand = Stand(1, ZeroDivisionError("a defect"), 2, None)
+    await stand.run()
+
+    assert stand.items == [1, 2]
+    assert ("waiting", "E_INTERNAL") in stand.conditions
+
+
+async def test_hung_source_is_abandoned_and_what_it_brings_later_goes_nowhere() -> None:
+    release = threading.Event()
+
+    def hang() -> int:
+        assert release.wait(timeout=20)
+        return 666
+
+    stand = Stand(1, hang, 2, None, patience_s=0.05)
+    await stand.run()
+    assert stand.items == [1, 2]
+    assert ("waiting", "E_TIMEOUT") in stand.conditions
+    assert stand.metrics.counts["source_hangs_total source=door"] == 1
+
+    release.set()
+    await until(lambda: stand.lives[0].closed)
+    assert stand.items == [1, 2]
+
+
+async def test_third_hang_ends_the_process_for_the_service_manager() -> None:
+    release = threading.Event()
+
+    def hang() -> None:
+        release.wait(timeout=20)
+
+    stand = Stand(*[hang] * MOST_HUNG_THREADS, patience_s=0.05)
+    try:
+        with pytest.raises(HungSourceError, match="source door: no answer"):
+            await stand.run()
+    finally:
+        release.set()
+
+
+async def test_stop_ends_a_source_that_would_go_on_for_ever() -> None:
+    stand = Stand(*range(1, 10_000_000))
+    running = asyncio.ensure_future(stand.run())
+    await until(lambda: len(stand.items) > 10)
+    stand.capture.stop()
+    await running
+    assert stand.lives[0].closed
+
+
+async def test_waiting_in_a_full_mailbox_is_no_hang() -> None:
+    room = threading.Event()
+    taken: list[int] = []
+
+    def accept(item: int) -> bool:
+        room.wait(timeout=20)
+        taken.append(item)
+        return True
+
+    stand = Stand(1, 2, None, accept=accept, patience_s=0.02)
+    running = asyncio.ensure_future(stand.run())
+    await asyncio.sleep(0.6)  # many times the patience
+    room.set()
+    await running
+    assert taken == [1, 2]
+    assert stand.metrics.counts == {}
+
+
+async def test_closed_mailbox_ends_the_source() -> None:
+    stand = Stand(1, 2, 3, accept=lambda _item: False)
+    await stand.run()
+    assert stand.lives[0].closed

@@ -1,0 +1,90 @@
+"""Who is alive."""
+
+import asyncio
+
+import pytest
+
+from agent.pipeline.announcements import Announcements
+from agent.pipeline.supervise import STALL_S, Ticks, feed_watchdog, start_thread, within
+from agent.ports import Publication
+from tests.fakes.clock import FakeClock
+from tests.polling import until
+
+
+def test_ticks_name_the_stages_that_stand_still() -> None:
+    clock = FakeClock()
+    ticks = Ticks(clock=clock)
+    for stage in ("delivery", "eventing", "lane-0"):
+        ticks.tick(stage)
+    clock.advance(STALL_S + 1)
+    ticks.tick("eventing")
+    ticks.retire("lane-0")
+
+    assert ticks.stalled() == ["delivery"]
+
+
+async def test_watchdog_is_starved_while_a_stage_stands_still() -> None:
+    clock = FakeClock()
+    ticks = Ticks(clock=clock)
+    fed: list[int] = []
+    stop = asyncio.Event()
+    ticks.tick("delivery")
+    watchdog = asyncio.ensure_future(
+        feed_watchdog(ticks=ticks, interval_s=0.005, feed=lambda: fed.append(1), stop=stop)
+    )
+    await until(lambda: len(fed) > 2)
+    clock.advance(STALL_S + 1)
+    await asyncio.sleep(0.02)
+    before = len(fed)
+    await asyncio.sleep(0.05)
+    assert len(fed) <= before + 1
+
+    ticks.tick("delivery")
+    await until(lambda: len(fed) > before + 3)
+    stop.set()
+    await asyncio.wait_for(watchdog, timeout=5)
+
+
+def test_end_of_a_thread_is_never_silent() -> None:
+    def fail() -> None:
+        raise OSError("disk on fire")
+
+    with pytest.raises(OSError, match="disk on fire"):
+        start_thread("worker", fail).result(timeout=5)
+    assert start_thread("worker", lambda: None).result(timeout=5) is None
+
+
+async def test_deadline_is_kept_and_told() -> None:
+    assert await within(1.0, "quick", asyncio.sleep(0))
+    assert not await within(0.01, "slow", asyncio.sleep(30))
+
+
+def publication(topic: str, payload: bytes, *, qos: int = 1) -> Publication:
+    return Publication(topic, payload, qos=qos, retain=qos == 1)  # type: ignore[arg-type]
+
+
+async def test_announcements_tell_changes_once_and_everything_at_birth() -> None:
+    announcements = Announcements()
+    announcements.retain(publication("a", b"1"))
+    announcements.retain(publication("b", b"1"))
+    announcements.remark(publication("beat", b"x", qos=0))
+
+    assert [(p.topic, p.payload) for p in announcements.birth()] == [("a", b"1"), ("b", b"1")]
+    announcements.retain(publication("a", b"1"))
+    assert announcements.take() == []
+
+    announcements.retain(publication("a", b"2"))
+    announcements.retain(publication("a", b"3"))
+    announcements.remark(publication("beat", b"y", qos=0))
+    await asyncio.wait_for(announcements.news(), timeout=5)
+    assert [p.payload for p in announcements.take()] == [b"3", b"y"]
+    assert [p.payload for p in announcements.birth()] == [b"3", b"1"]
+
+
+async def test_remarks_are_bounded() -> None:
+    announcements = Announcements()
+    for number in range(1_000):
+        announcements.remark(publication("log", str(number).encode(), qos=0))
+    remarks = announcements.take()
+    assert len(remarks) == 100
+    assert remarks[-1].payload == b"999"
