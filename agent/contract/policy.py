@@ -182,7 +182,7 @@ class PolicyDocument(Part):
         int,
         Field(
             ge=0,
-            lt=2**53,
+            le=2**53 - 1,
             description="Raise it with each change: the highest wins, wherever it came from. "
             "Unix time in milliseconds is a good choice.",
         ),

@@ -12,12 +12,12 @@ class DanglingReference:
 
     path: tuple[str | int, ...]
     name: str
-    section: str
+    what: str
     known: tuple[str, ...]
 
     @property
     def message(self) -> str:
-        return f"{self.name!r} is not defined under `{self.section}`"
+        return f"this policy has no {self.what} {self.name!r}"
 
 
 def dangling_references(policy: object) -> Iterator[DanglingReference]:
@@ -26,7 +26,7 @@ def dangling_references(policy: object) -> Iterator[DanglingReference]:
     for name, source in sources.items():
         model = _section(source).get("model")
         if isinstance(model, str) and model not in models:
-            yield DanglingReference(("sources", name, "model"), model, "models", tuple(models))
+            yield DanglingReference(("sources", name, "model"), model, "model", tuple(models))
     cameras = tuple(
         name for name, source in sources.items() if _section(source).get("kind") not in SENSOR_KINDS
     )
@@ -36,7 +36,7 @@ def dangling_references(policy: object) -> Iterator[DanglingReference]:
             for index, camera in enumerate(wanted):
                 if isinstance(camera, str) and camera not in cameras:
                     path = ("rules", name, "snapshot", index)
-                    yield DanglingReference(path, camera, "sources", cameras)
+                    yield DanglingReference(path, camera, "camera", cameras)
 
 
 def _section(value: object, name: str | None = None) -> Mapping[str, object]:
