@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
+from typing import Any
 
 import structlog
 
@@ -12,30 +13,37 @@ from agent.ports import Clock, Metrics
 
 log = structlog.get_logger(__name__)
 
+Outcome = TypeVar("Outcome")
+
 STALL_S = 5.0
 """A stage whose tick is older than this has stalled, and the watchdog is not fed."""
 
 _LAG_SAMPLE_S = 0.02
 
 
-def start_thread(name: str, work: Callable[[], None]) -> "Future[None]":
+def start_thread(name: str, work: Callable[[], Outcome]) -> "Future[Outcome]":
     """Run `work` in a daemon thread; the future tells its end, whatever that is.
 
     A daemon, because decoding libraries block and cannot be cancelled: the process must be able to leave.
     """
-    ended: Future[None] = Future()
+    ended: Future[Outcome] = Future()
     ended.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
-            work()
+            outcome = work()
         except BaseException as error:  # a thread's error belongs to whoever watches its future
             ended.set_exception(error)
         else:
-            ended.set_result(None)
+            ended.set_result(outcome)
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return ended
+
+
+async def in_thread(name: str, work: Callable[[], Outcome]) -> Outcome:
+    """Await what `work` returns or raises, while the loop goes on. Cancelled, it is left to itself."""
+    return await asyncio.wrap_future(start_thread(name, work))
 
 
 class Ticks:
@@ -62,9 +70,17 @@ class Ticks:
 
 
 async def feed_watchdog(
-    *, ticks: Ticks, interval_s: float, feed: Callable[[], None], stop: asyncio.Event
+    *,
+    ticks: Ticks,
+    interval_s: float,
+    feed: Callable[[], None],
+    on_stall: Callable[[bool], None],
+    stop: asyncio.Event,
 ) -> None:
-    """Feed the service manager's watchdog while no stage has stalled; name those that have."""
+    """Feed the service manager's watchdog while no stage has stalled; name those that have.
+
+    `on_stall` hears when something stalls, and when everything goes on again.
+    """
     told: list[str] = []
     while not stop.is_set():
         ticks.tick("loop")
@@ -73,6 +89,8 @@ async def feed_watchdog(
             feed()
         elif stalled != told:
             log.error("watchdog.stage_stalled", stages=stalled)
+        if bool(stalled) != bool(told):
+            on_stall(bool(stalled))
         told = stalled
         await wait_for_event(stop, timeout_s=interval_s)
 
@@ -84,6 +102,22 @@ async def measure_loop_lag(*, clock: Clock, metrics: Metrics, stop: asyncio.Even
         await asyncio.sleep(_LAG_SAMPLE_S)
         late_ns = clock.now().monotonic_ns - before_ns - int(_LAG_SAMPLE_S * 1e9)
         metrics.observe("loop_lag_seconds", max(late_ns, 0) / 1e9)
+
+
+async def accompany(
+    main: Coroutine[Any, Any, None], companions: Mapping[str, Coroutine[Any, Any, None]]
+) -> None:
+    """Run `main` in this task, and beside it its companions, by the names of their tasks.
+
+    They are cancelled when it ends; an error of any of them ends all, and is raised in an ExceptionGroup.
+    """
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(companion, name=name) for name, companion in companions.items()]
+        try:
+            await main
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 async def within(deadline_s: float, what: str, ending: Awaitable[object]) -> bool:

@@ -1,0 +1,94 @@
+"""The way to the broker: a fresh client for each connection."""
+
+from pathlib import Path
+
+from agent.adapters.mqtt.causes import no_connection
+from agent.adapters.mqtt.dial import Broker
+from agent.adapters.mqtt.network import Asked
+from agent.adapters.mqtt.session import MqttSession
+from agent.adapters.mqtt.tls import TlsFiles, make_context
+from agent.domain.errors import Code, ConfigError
+from agent.ports import Clock, Publication
+
+_MOST_HUNG_THREADS = 3
+"""Name resolution cannot be interrupted: a thread in it is abandoned, but not without limit."""
+
+_GRACE_S = 5.0
+"""Beside dialling: for CONNECT and its answer."""
+
+
+class MqttLink:
+    """Fulfils `ports.Link` with paho, MQTT 5, clean start.
+
+    `tls` None is plain text, which has to be asked for by `insecure=True`. `password_file` is read again for
+    each connection, as the certificates are: what is renewed on disk is used from the next one on.
+    Made where files may be read, for the check of certificates and password blocks.
+
+    Raises:
+        ConfigError: a certificate, key or password file cannot be used, or plain text was not asked for.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        client_id: str,
+        clock: Clock,
+        tls: TlsFiles | None,
+        insecure: bool = False,
+        username: str | None = None,
+        password_file: Path | None = None,
+        dial_timeout_s: float = 15.0,
+        most_inbound_bytes: int = 262_144,
+    ) -> None:
+        if tls is None and not insecure:
+            message = "the broker would be spoken to in plain text; give certificates, or allow it explicitly"
+            raise ConfigError(message, code=Code.TLS, path="tls")
+        if tls is not None:
+            make_context(tls)
+        self._broker = Broker(host=host, port=port, tls=tls)
+        self._client_id = client_id
+        self._clock = clock
+        self._username = username
+        self._password_file = password_file
+        self._dial_timeout_s = dial_timeout_s
+        self._most_inbound_bytes = most_inbound_bytes
+        self._hung: list[MqttSession] = []
+        self._read_password()
+
+    def __repr__(self) -> str:
+        return f"MqttLink({self._broker}, client_id={self._client_id!r})"
+
+    async def connect(self, *, will: Publication, keepalive_s: int) -> MqttSession:
+        self._hung = [session for session in self._hung if session.thread_alive]
+        if len(self._hung) >= _MOST_HUNG_THREADS:
+            raise no_connection(
+                "timeout", f"{len(self._hung)} earlier attempts still hang, most likely in DNS"
+            )
+        asked = Asked(
+            broker=self._broker,
+            client_id=self._client_id,
+            username=self._username,
+            read_password=self._read_password,
+            will=will,
+            keepalive_s=keepalive_s,
+            timeout_s=self._dial_timeout_s,
+            most_inbound_bytes=self._most_inbound_bytes,
+        )
+        session = MqttSession(asked=asked, clock=self._clock)
+        self._hung.append(session)
+        await session.establish(timeout_s=self._dial_timeout_s + _GRACE_S)
+        self._hung.remove(session)
+        return session
+
+    def _read_password(self) -> str | None:
+        path = self._password_file
+        if path is None:
+            return None
+        try:
+            return path.read_text().rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            said = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            message = f"the password file {path} cannot be read: {said}"
+            raise ConfigError(message, code=Code.FILE, path="password_file") from error

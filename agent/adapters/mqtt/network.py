@@ -1,0 +1,263 @@
+"""The network thread of one connection: dials, says CONNECT, then runs paho until the connection ends."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from agent.adapters.mqtt.causes import Cause, cause_of_disconnect, no_connection
+from agent.adapters.mqtt.client import PahoClient
+from agent.adapters.mqtt.dial import Broker, dial
+from agent.adapters.mqtt.events import Arrived, Ended, Established, NetworkEvent, Subscribed
+from agent.adapters.mqtt.packets import connect_properties, properties_of, values_of
+from agent.adapters.mqtt.tls import explain
+from agent.adapters.mqtt.wire import Wire
+from agent.domain.errors import ConfigError, TransientError
+from agent.domain.stamp import rfc3339
+from agent.ports import Ack, Clock, Closed, Inbound, Limits, Publication
+
+_MOST_UNREAD = 32
+"""Messages that the broker may send ahead of our reading them: at QoS 1 it waits, at QoS 0 we drop."""
+
+_PACKET_OVERHEAD_BYTES = 66_000
+"""Topic and properties beside an inbound payload."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What CONNECT asks for. `read_password` is called in the network thread."""
+
+    broker: Broker
+    client_id: str
+    username: str | None
+    read_password: Callable[[], str | None]
+    will: Publication
+    keepalive_s: int
+    timeout_s: float
+    most_inbound_bytes: int
+
+
+class Network:
+    """One connection's thread. All that happens goes to `post`, in order, `Ended` last."""
+
+    def __init__(self, *, asked: Asked, clock: Clock, post: Callable[[NetworkEvent], None]) -> None:
+        self._asked = asked
+        self._largest_packet_bytes = asked.most_inbound_bytes + _PACKET_OVERHEAD_BYTES
+        self._clock = clock
+        self._post = post
+        self._given_up = False
+        self._socket: socket.socket | None = None
+        self._wire: Wire | None = None
+        self._established = False
+        self._cause: Cause | None = None
+        self._detail = ""
+        self.read = 0
+        """Messages that the reader has taken; it counts them here."""
+        self.dropped = 0
+        """Messages at QoS 0 that came faster than they were read."""
+        self._arrived = 0
+        self._thread = threading.Thread(target=self._run, name=f"mqtt[{asked.client_id}]", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def give_up(self) -> None:
+        """End the connection, or the attempt, at once. From any thread."""
+        self._given_up = True
+        wire, dialled = self._wire, self._socket
+        if wire is not None:
+            wire.abort()
+        elif dialled is not None:
+            Wire(dialled, largest_packet_bytes=0).abort()
+
+    def _run(self) -> None:
+        error: TransientError | None = None
+        closed = Closed("closed", "the network thread ended unexpectedly")
+        try:
+            self._converse()
+        except TransientError as failure:
+            error = failure
+            closed = Closed(failure.path, failure.message)
+        else:
+            closed = self._why()
+            if not self._established:
+                error = no_connection(self._cause or "closed", closed.detail)
+        finally:
+            self._post(Ended(closed, error))
+
+    def _converse(self) -> None:
+        asked = self._asked
+        wire = Wire(
+            dial(asked.broker, timeout_s=asked.timeout_s, on_socket=self._note),
+            largest_packet_bytes=self._largest_packet_bytes,
+        )
+        self._wire = wire
+        client = self._client(wire)
+        try:
+            client.connect(
+                asked.broker.host,
+                asked.broker.port,
+                asked.keepalive_s,
+                clean_start=True,
+                properties=connect_properties(
+                    receive_maximum=_MOST_UNREAD, maximum_packet_size=self._largest_packet_bytes
+                ),
+            )
+            if client.socket() is not wire:
+                # paho made a connection of its own, without our TLS. Nothing has been written yet.
+                raise no_connection("tls", "the MQTT library did not use the connection made for it")
+            turn_s = min(1.0, asked.keepalive_s / 10)
+            while not self._given_up and client.loop(turn_s) == MQTTErrorCode.MQTT_ERR_SUCCESS:
+                pass
+        finally:
+            wire.close()
+            client.release()
+
+    def _client(self, wire: Wire) -> PahoClient:
+        asked = self._asked
+        client = PahoClient(client_id=asked.client_id, wire=wire, on_puback=self._on_puback)
+        if asked.username is not None:
+            client.username_pw_set(asked.username, self._password())
+        will = asked.will
+        client.will_set(will.topic, will.payload, will.qos, will.retain, properties_of(will))
+        client.on_connect = self._on_connect
+        client.on_message = self._on_message
+        client.on_subscribe = self._on_subscribe
+        client.on_disconnect = self._on_disconnect
+        return client
+
+    def _password(self) -> str | None:
+        try:
+            return self._asked.read_password()
+        except ConfigError as error:
+            raise no_connection("refused", error.message) from error
+
+    def _note(self, dialled: socket.socket) -> None:
+        self._socket = dialled
+        if self._given_up:
+            dialled.close()
+
+    def _why(self) -> Closed:
+        """What ended the connection, after the fact."""
+        asked = self._asked
+        error = self._wire.error if self._wire else None
+        if isinstance(error, ssl.SSLError) and asked.broker.tls is not None:
+            # TLS 1.3: the broker looks at our certificate only after the handshake.
+            now = rfc3339(self._clock.now().wall_ns)
+            detail = explain(error, host=asked.broker.host, files=asked.broker.tls, peer=None, now=now)
+            self._end("tls", detail)
+        elif error is not None:
+            self._end("closed", f"connection lost: {error.strerror or error}")
+        elif not self._established and asked.broker.tls is not None:
+            self._end("closed", f"{asked.broker} hung up on CONNECT; it may not accept our certificate")
+        else:
+            self._end("closed", "the broker closed the connection without a word")
+        return Closed(self._cause or "closed", self._detail)
+
+    # What follows is called by paho, in this thread.
+
+    def _on_connect(
+        self,
+        client: Client,
+        _userdata: object,
+        _flags: ConnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        given = values_of(properties)
+        lacks = _what_is_lacking(given)
+        if reason.is_failure or lacks:
+            why = lacks or given.get("ReasonString") or str(reason)
+            self._end("refused", f"{self._asked.broker} refused the connection: {why}")
+            if lacks:
+                client.disconnect()
+            return
+        if not isinstance(client, PahoClient):
+            raise TypeError("paho called back for a client that is not ours")
+        server_s = given.get("ServerKeepAlive")
+        # A server that wants no keepalive may still be pinged (MQTT 5.0, 3.1.2.10).
+        client.beat(min(self._asked.keepalive_s, server_s or self._asked.keepalive_s))
+        limits = Limits(
+            receive_maximum=given.get("ReceiveMaximum", 65_535),
+            maximum_packet_size=given.get("MaximumPacketSize"),
+            server_keep_alive_s=server_s,
+        )
+        self._established = True
+        self._post(Established(client, limits))
+
+    def _on_message(self, client: Client, _userdata: object, message: MQTTMessage) -> None:
+        if self._arrived - self.read >= _MOST_UNREAD:
+            if message.qos == 0:
+                self.dropped += 1
+                return
+            self._end("closed", f"the broker sent more than {_MOST_UNREAD} unacknowledged messages")
+            client.disconnect()
+            return
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""
+        given = values_of(message.properties)
+        inbound = Inbound(
+            topic=topic,
+            payload=bytes(message.payload),
+            retained=message.retain,
+            expiry_s=given.get("MessageExpiryInterval"),
+            properties=dict(given.get("UserProperty", ())),
+        )
+        self._arrived += 1
+        self._post(Arrived(inbound, message.mid, message.qos))
+
+    def _on_subscribe(
+        self,
+        _client: Client,
+        _userdata: object,
+        mid: int,
+        reasons: list[ReasonCode],
+        _properties: Properties,
+    ) -> None:
+        self._post(Subscribed(mid, tuple(reason.value for reason in reasons)))
+
+    def _on_disconnect(
+        self,
+        _client: Client,
+        _userdata: object,
+        flags: DisconnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if flags.is_disconnect_packet_from_server:
+            self._end(cause_of_disconnect(reason.value), f"the broker ended the session: {reason}")
+        elif reason.value == _KEEP_ALIVE_TIMEOUT:
+            self._end("keepalive", "the broker gave no sign of life in time")
+
+    def _on_puback(self, mid: int, reason: int) -> None:
+        self._post(Ack(mid, reason, self._clock.now().monotonic_ns))
+
+    def _end(self, cause: Cause, detail: str) -> None:
+        """Note why; what is known first is nearest to the truth."""
+        if self._cause is None:
+            self._cause = cause
+            self._detail = detail
+
+
+_KEEP_ALIVE_TIMEOUT = 0x8D
+
+
+def _what_is_lacking(given: dict[str, Any]) -> str | None:
+    if given.get("MaximumQoS", 1) < 1:
+        return "it takes messages at QoS 0 only, and nothing would be acknowledged"
+    if not given.get("RetainAvailable", 1):
+        return "it keeps no retained messages, and the node's state would not be known"
+    return None

@@ -1,0 +1,281 @@
+"""From the outbox to the broker: one session after another, whatever happens in between."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+import structlog
+
+from agent.contract.payloads import LastOffline
+from agent.contract.topics import Topics
+from agent.domain.errors import Code, RefusedError, TransientError
+from agent.pipeline.announcements import Announcements
+from agent.pipeline.conversation import Conversation
+from agent.pipeline.drain import Drain
+from agent.pipeline.feed import Feed
+from agent.pipeline.interruptible import Interruptible
+from agent.pipeline.outage import Outage
+from agent.pipeline.presence import Presence
+from agent.pipeline.refusals import Refusals
+from agent.pipeline.sender import DeliveryStatistics, Sender
+from agent.pipeline.supervise import Ticks, accompany
+from agent.ports import Clock, Closed, Condition, Inbound, Link, Metrics, Outbox, Session, Status
+
+log = structlog.get_logger(__name__)
+
+_BEAT_S: Final = 0.25
+_FAREWELL_S: Final = 1.0
+_DISCONNECT_S: Final = 2.0
+_MOST_BYTES_IN_FLIGHT: Final = 1_048_576
+
+_NEEDS_A_PERSON: Final = frozenset({"tls", "refused", "taken-over"})
+_BEFORE_CONNECT: Final = frozenset({"dns", "tcp"})
+"""Causes by which no CONNECT was sent: its session number has been seen by nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """An ordered stop; times are the loop's."""
+
+    reason: str
+    say_at: float
+    leave_at: float
+
+
+class Delivery:
+    """Drains the outbox while there is a session, and sees to it that there is one.
+
+    `on_inbound` gets messages from `subscriptions`; it must not block. `on_connected` is called when a
+    session has come about, before its birth is gathered from `announcements`, so that what it retains
+    there is part of the birth; it gets why the broker was out of reach, if it was.
+    """
+
+    def __init__(
+        self,
+        *,
+        link: Link,
+        outbox: Outbox,
+        announcements: Announcements,
+        clock: Clock,
+        metrics: Metrics,
+        ticks: Ticks,
+        topics: Topics,
+        window: int,
+        keepalive_s: int,
+        random: Random,
+        on_condition: Condition,
+        on_inbound: Callable[[Inbound], None],
+        on_connected: Callable[[LastOffline | None], None],
+        subscriptions: Sequence[str] = (),
+        max_message_bytes: int = 262_144,
+        batch: int = 128,
+        ack_timeout_s: float = 60.0,
+        backoff_base_s: float = 1.0,
+        backoff_cap_s: float = 60.0,
+    ) -> None:
+        self._link = link
+        self._outbox = outbox
+        self._announcements = announcements
+        self._clock = clock
+        self._metrics = metrics
+        self._ticks = ticks
+        self._topics = topics
+        self._keepalive_s = keepalive_s
+        self._on_condition = on_condition
+        self._on_inbound = on_inbound
+        self._on_connected = on_connected
+        self._subscriptions = (topics.state, *subscriptions)
+        self._ack_timeout_s = ack_timeout_s
+        self._outage = Outage(
+            clock=clock, random=random, backoff_base_s=backoff_base_s, backoff_cap_s=backoff_cap_s
+        )
+        self._presence = Presence(topics=topics, clock=clock)
+        self._refusals = Refusals(clock=clock, metrics=metrics, on_condition=on_condition)
+        self._drain = Drain(window=window, most_bytes=_MOST_BYTES_IN_FLIGHT, batch=batch, random=random)
+        self._feed = Feed(
+            outbox=outbox,
+            announcements=announcements,
+            drain=self._drain,
+            on_news=self._turn,
+            on_condition=on_condition,
+        )
+        self._sender = Sender(
+            drain=self._drain,
+            outbox=outbox,
+            topics=topics,
+            clock=clock,
+            metrics=metrics,
+            refusals=self._refusals,
+            max_message_bytes=max_message_bytes,
+        )
+        self._number = 0
+        self._number_is_fresh = False
+        self._conversation: Conversation | None = None
+        self._ending: _Ending | None = None
+        self._interruptible = Interruptible()
+        self._is_connected = asyncio.Event()
+        self._is_drained = asyncio.Event()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a session."""
+        return self._conversation is not None
+
+    @property
+    def session(self) -> int:
+        """The number of the session, or of the one being tried; 0 before the first."""
+        return self._number
+
+    @property
+    def last_offline(self) -> LastOffline | None:
+        """When and why the broker was out of reach the last time; None if it never was."""
+        return self._outage.last
+
+    def statistics(self) -> DeliveryStatistics:
+        """Counters since the process began."""
+        return self._sender.statistics()
+
+    async def wait_connected(self) -> None:
+        """Wait until there is a session."""
+        await self._is_connected.wait()
+
+    async def wait_drained(self) -> None:
+        """Wait until everything committed and announced so far has been acknowledged."""
+        await self._is_drained.wait()
+
+    async def run(self) -> None:
+        """Returns after `stop`, by its deadline."""
+        await accompany(self._live(), {**self._feed.coroutines(), "delivery[beat]": self._beat()})
+        self._ticks.retire("delivery")
+
+    def stop(self, *, reason: str, within_s: float) -> None:
+        """Let `run` end: drain while there is a session and time, say `offline` with `reason`, disconnect."""
+        leave_at = asyncio.get_running_loop().time() + max(0.0, within_s - _DISCONNECT_S)
+        self._ending = _Ending(reason, leave_at - _FAREWELL_S, leave_at)
+        self._interruptible.interrupt()
+        self._turn()
+
+    async def _live(self) -> None:
+        while self._ending is None:
+            session = await self._attempt()
+            if session is None:
+                continue
+            try:
+                closed = await self._converse(session)
+            finally:
+                self._conversation = None
+                self._is_connected.clear()
+                self._metrics.gauge("link_connected", 0)
+                await session.disconnect()
+            await self._wait_after_loss(closed)
+
+    async def _attempt(self) -> Session | None:
+        """A session, subscribed; None after a failure, which has been waited out, or when told to stop."""
+        try:
+            async with self._interruptible.section():
+                return await self._establish()
+        except TransientError as error:
+            cause = error.path or str(error.code)
+            self._number_is_fresh = cause in _BEFORE_CONNECT
+            delay_s = self._outage.fail(cause)
+            self._metrics.count("link_attempts_failed_total", cause=cause)
+            log.info(
+                "link.attempt_failed",
+                cause=cause,
+                code=error.code,
+                message=error.message,
+                retry_in_s=round(delay_s, 2),
+            )
+            self._tell_condition(cause, error.code, error.message)
+            await self._pause(delay_s)
+        return None
+
+    async def _establish(self) -> Session:
+        if not self._number_is_fresh:
+            self._number = await self._outbox.next_session()
+        self._number_is_fresh = False
+        will = self._presence.will(self._number)
+        session = await self._link.connect(will=will, keepalive_s=self._keepalive_s)
+        try:
+            await session.subscribe(self._subscriptions, no_local=True)
+        except RefusedError as error:
+            # What the node has to say is worth no less because it may not listen.
+            log.warning("link.subscription_refused", code=error.code, message=error.message)
+            self._on_condition("delivery", "degraded", error.code, error.message)
+        except BaseException:
+            await session.disconnect()
+            raise
+        return session
+
+    async def _converse(self, session: Session) -> Closed:
+        self._outage.end()
+        self._conversation = Conversation(
+            session=session,
+            number=self._number,
+            state_topic=self._topics.state,
+            drain=self._drain,
+            sender=self._sender,
+            feed=self._feed,
+            presence=self._presence,
+            clock=self._clock,
+            on_inbound=self._on_inbound,
+            ack_timeout_s=self._ack_timeout_s,
+            drained=self._is_drained,
+        )
+        log.info("link.connected", session=self._number, receive_maximum=session.limits.receive_maximum)
+        self._on_condition("link", "ok", None, None)
+        self._on_connected(self._outage.last)
+        self._metrics.gauge("link_connected", 1)
+        self._is_connected.set()
+        return await self._conversation.hold(self._announcements.birth())
+
+    async def _wait_after_loss(self, closed: Closed) -> None:
+        if self._ending is not None:
+            log.info("link.left", session=self._number, reason=self._ending.reason)
+            return
+        delay_s = self._outage.begin(closed.cause)
+        self._metrics.count("link_lost_total", cause=closed.cause)
+        log.info(
+            "link.lost",
+            session=self._number,
+            cause=closed.cause,
+            detail=closed.detail,
+            retry_in_s=round(delay_s, 2),
+        )
+        code = Code.REFUSED if closed.cause in _NEEDS_A_PERSON else Code.NETWORK
+        self._tell_condition(closed.cause, code, closed.detail)
+        await self._pause(delay_s)
+
+    def _tell_condition(self, cause: str, code: Code, message: str) -> None:
+        status: Status = "degraded" if cause in _NEEDS_A_PERSON else "waiting"
+        self._on_condition("link", status, code, message)
+
+    async def _pause(self, delay_s: float) -> None:
+        async with self._interruptible.section():
+            await asyncio.sleep(delay_s)
+
+    def _turn(self) -> None:
+        """Something may be sent, or the time to leave has come."""
+        conversation = self._conversation
+        if conversation is None:
+            return
+        conversation.turn()
+        ending = self._ending
+        if ending is None:
+            return
+        now = asyncio.get_running_loop().time()
+        if self._is_drained.is_set() or now >= ending.say_at:
+            conversation.say_farewell(ending.reason)
+        if now >= ending.leave_at:
+            conversation.leave()
+
+    async def _beat(self) -> None:
+        while True:
+            self._ticks.tick("delivery")
+            self._refusals.look()
+            if self._conversation is not None:
+                self._conversation.beat()
+                self._turn()
+            await asyncio.sleep(_BEAT_S)

@@ -1,0 +1,75 @@
+"""Messages that the broker will never take: told in the log, in metrics and in the node's health."""
+
+from typing import Final
+
+import structlog
+
+from agent.domain.errors import Code
+from agent.ports import Clock, Condition, Metrics, Row
+
+log = structlog.get_logger(__name__)
+
+_REMEMBERED_NS: Final = 60_000_000_000
+_LOGGED_EVERY_NS: Final = 10_000_000_000
+_MOST_NAMED: Final = 5
+
+
+class _Refused:
+    """What was refused for one reason since the last line about it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.logged_ns: int | None = None
+
+
+class Refusals:
+    """Health is degraded until nothing has been refused for a minute, and says what and why.
+
+    What it says changes only when something new is refused, for health itself is a message; and the log has
+    a line per stream and reason every ten seconds, with its count.
+    """
+
+    def __init__(self, *, clock: Clock, metrics: Metrics, on_condition: Condition) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._on_condition = on_condition
+        self._refused: dict[tuple[str, int], _Refused] = {}
+        self._last_ns = 0
+
+    def row(self, row: Row, code: int, why: str) -> None:
+        """A row was set aside."""
+        if count := self._note(row.stream, code):
+            log.warning(
+                "delivery.row_refused", stream=row.stream, seq=row.seq, code=code, reason=why, count=count
+            )
+
+    def announcement(self, topic: str, code: int) -> None:
+        """A retained topic cannot be written."""
+        if count := self._note(topic, code):
+            log.warning("delivery.announcement_refused", topic=topic, code=code, count=count)
+
+    def look(self) -> None:
+        """Now and then: forget what is long past."""
+        if self._refused and self._clock.now().monotonic_ns - self._last_ns > _REMEMBERED_NS:
+            self._refused.clear()
+            self._on_condition("delivery", "ok", None, None)
+
+    def _note(self, what: str, code: int) -> int:
+        """How many to tell of in the log; 0 when it is too early for another line."""
+        self._metrics.count("delivery_refused_total", code=f"0x{code:02X}")
+        now_ns = self._last_ns = self._clock.now().monotonic_ns
+        refused = self._refused.get((what, code))
+        if refused is None:
+            refused = self._refused[what, code] = _Refused()
+            self._tell_condition()
+        refused.count += 1
+        if refused.logged_ns is not None and now_ns - refused.logged_ns < _LOGGED_EVERY_NS:
+            return 0
+        count, refused.count, refused.logged_ns = refused.count, 0, now_ns
+        return count
+
+    def _tell_condition(self) -> None:
+        named = [f"{what} (0x{code:02X})" for what, code in sorted(self._refused)]
+        more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+        message = f"the broker refuses {', '.join(named[:_MOST_NAMED])}{more}; the rest goes on"
+        self._on_condition("delivery", "degraded", Code.REFUSED, message)

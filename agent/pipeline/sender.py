@@ -1,0 +1,215 @@
+"""Does what the drain decides, on one session: publishes, settles with the outbox, counts and measures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from agent.contract.topics import Topics
+from agent.domain.errors import RefusedError, TransientError
+from agent.domain.stamp import Stamp
+from agent.pipeline.drain import Answered, Drain, Parcel
+from agent.pipeline.outgoing import NO_SUBSCRIBER, PACKET_TOO_LARGE, publication_of
+from agent.pipeline.refusals import Refusals
+from agent.ports import Ack, Clock, Metrics, Outbox, Publication, Row, Session
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryStatistics:
+    """Rows since this process began; `in_flight` counts everything at QoS 1 that is not acknowledged.
+
+    `published` counts each sending, so what was sent twice counts twice. `unheard` were acknowledged though
+    nobody subscribes.
+    """
+
+    published: int
+    acknowledged: int
+    refused: int
+    retried: int
+    unheard: int
+    in_flight: int
+
+
+class Sender:
+    """Used on the event loop; nothing here waits.
+
+    Acknowledged rows are handed to the outbox in batches: `flush`, once for all acks of one turn.
+    """
+
+    def __init__(
+        self,
+        *,
+        drain: Drain,
+        outbox: Outbox,
+        topics: Topics,
+        clock: Clock,
+        metrics: Metrics,
+        refusals: Refusals,
+        max_message_bytes: int,
+    ) -> None:
+        self._drain = drain
+        self._outbox = outbox
+        self._topics = topics
+        self._clock = clock
+        self._metrics = metrics
+        self._refusals = refusals
+        self._max_message_bytes = max_message_bytes
+        self._began_ns = clock.now().monotonic_ns
+        self._session: Session | None = None
+        self._acknowledged: list[int] = []
+        self._counted = DeliveryStatistics(0, 0, 0, 0, 0, 0)
+        self._published_count = 0
+        self._acknowledged_count = 0
+        self._refused_count = 0
+        self._retried_count = 0
+        self._unheard_count = 0
+
+    def statistics(self) -> DeliveryStatistics:
+        return DeliveryStatistics(
+            published=self._published_count,
+            acknowledged=self._acknowledged_count,
+            refused=self._refused_count,
+            retried=self._retried_count,
+            unheard=self._unheard_count,
+            in_flight=len(self._drain.window),
+        )
+
+    def begin(self, session: Session, *, birth: Sequence[Publication]) -> None:
+        """Send on this session from now on, `birth` first."""
+        self._drain.begin(receive_maximum=session.limits.receive_maximum, birth=birth)
+        self._session = session
+        self.pump()
+
+    def end(self) -> None:
+        """The session is over."""
+        self.flush()
+        self._session = None
+        self._drain.end()
+
+    def pump(self) -> None:
+        """Send what may be sent."""
+        session = self._session
+        if session is None:
+            return
+        now = self._clock.now()
+        while (parcel := self._drain.next(now.monotonic_ns)) is not None:
+            try:
+                self._send(session, parcel, now)
+            except TransientError:
+                # The session is over, and its `Closed` is on its way to whoever reads its events.
+                self._session = None
+                return
+
+    def publish_now(self, publication: Publication) -> bool:
+        """Past all queues. True: an ack will come. False: for want of room at QoS 0, or not at all."""
+        session = self._session
+        if session is None:
+            return False
+        parcel = Parcel(publication)
+        has_room = self._drain.window.has_room(parcel.size)
+        if not has_room:
+            # The broker's Receive Maximum holds for QoS 1 only (MQTT 5.0, 3.3.4).
+            publication = replace(publication, qos=0)
+        try:
+            ticket = session.publish(publication)
+        except (RefusedError, TransientError):
+            return False
+        if has_room:
+            self._drain.sent(parcel, ticket, self._clock.now().monotonic_ns)
+        return has_room
+
+    def settle(self, ack: Ack) -> Answered | None:
+        """A PUBACK came in; tell `flush` after the last of a turn."""
+        answered = self._drain.settle(ack.ticket, ack.reason, ack.received_ns)
+        if answered is None:
+            return None
+        item = answered.parcel.item
+        if isinstance(item, Row):
+            self._settle_row(item, answered, ack)
+        elif answered.verdict in {"refused", "oversize"}:
+            self._refusals.announcement(item.topic, ack.reason)
+        if answered.verdict == "later":
+            self._retried_count += 1
+            log.info("delivery.message_held_back", code=ack.reason, failures=answered.parcel.failures + 1)
+        return answered
+
+    def flush(self) -> None:
+        """Settle with the outbox and with the metrics what has come together."""
+        if self._acknowledged:
+            self._outbox.acknowledge(self._acknowledged)
+            self._acknowledged = []
+        before, now = self._counted, self.statistics()
+        if now == before:
+            return
+        self._counted = now
+        count = self._metrics.count
+        count("delivery_published_total", now.published - before.published)
+        count("delivery_acknowledged_total", now.acknowledged - before.acknowledged)
+        count("delivery_retried_total", now.retried - before.retried)
+        count("delivery_unheard_total", now.unheard - before.unheard)
+        self._metrics.gauge("delivery_in_flight", now.in_flight)
+
+    def _send(self, session: Session, parcel: Parcel, now: Stamp) -> None:
+        """Raises: TransientError, if the session is over."""
+        item = parcel.item
+        publication = self._publication(item, parcel, now) if isinstance(item, Row) else item
+        if len(publication.payload) > self._max_message_bytes:
+            self._refuse_oversize(
+                item, f"{len(publication.payload)} bytes, {self._max_message_bytes} allowed"
+            )
+            return
+        try:
+            ticket = session.publish(publication)
+        except RefusedError as error:
+            self._refuse_oversize(item, error.message)
+            return
+        if publication.qos:
+            self._drain.sent(parcel, ticket, now.monotonic_ns)
+        if isinstance(item, Row):
+            self._published_count += 1
+
+    def _publication(self, row: Row, parcel: Parcel, now: Stamp) -> Publication:
+        # A row committed before this process began may have been sent by the one before.
+        boot = self._clock.boot
+        is_older = row.boot != boot or row.committed_ns < self._began_ns
+        replay = parcel.sent_before or is_older
+        return publication_of(row, topics=self._topics, now=now, boot=boot, replay=replay)
+
+    def _settle_row(self, row: Row, answered: Answered, ack: Ack) -> None:
+        match answered.verdict:
+            case "taken":
+                self._acknowledged.append(row.key)
+                self._acknowledged_count += 1
+                self._unheard_count += ack.reason == NO_SUBSCRIBER
+                self._observe(row, answered.sent_ns, ack.received_ns)
+                log.debug("delivery.row_acknowledged", trace=row.trace, code=ack.reason)
+            case "refused":
+                self._refuse(row, ack.reason)
+            case "oversize":
+                self._refuse_oversize(row, "the broker takes no message of this size")
+            case "later":
+                pass
+
+    def _observe(self, row: Row, sent_ns: int, received_ns: int) -> None:
+        observe = self._metrics.observe
+        observe("stage_seconds", (received_ns - sent_ns) / 1e9, stage="ack")
+        if row.boot != self._clock.boot:
+            return
+        observe("stage_seconds", (sent_ns - row.committed_ns) / 1e9, stage="publish")
+        if row.captured is not None:
+            observe("capture_to_ack_seconds", (received_ns - row.captured.monotonic_ns) / 1e9)
+
+    def _refuse(self, row: Row, reason: int) -> None:
+        self._refused_count += 1
+        self._outbox.refuse(row.key, reason="refused", code=reason)
+        self._refusals.row(row, reason, "the broker refuses it")
+
+    def _refuse_oversize(self, item: Row | Publication, why: str) -> None:
+        if isinstance(item, Publication):
+            self._refusals.announcement(item.topic, PACKET_TOO_LARGE)
+            return
+        self._refused_count += 1
+        self._outbox.refuse(item.key, reason="oversize", code=PACKET_TOO_LARGE)
+        self._refusals.row(item, PACKET_TOO_LARGE, why)
