@@ -23,10 +23,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from agent.adapters.cameras.conveyor import CLASS_NAMES
 from tools.demo_training.detector import export_detector, train_detector
-from tools.demo_training.evaluation import evaluate_detector
+from tools.demo_training.evaluation import evaluate_detector, evaluate_vibration
 from tools.demo_training.metadata import write_metadata
 from tools.demo_training.pictures import LONG_SIDE_PX, Picture, render_all
-from tools.demo_training.vibration import evaluate_vibration, train_vibration
+from tools.demo_training.vibration import train_vibration
 
 MODELS = Path(__file__).resolve().parents[1] / "agent" / "demo" / "models"
 _BATCH_SIZE = 32
@@ -64,15 +64,17 @@ def main(
                 lambda: _train_parts(path, seed=seed, epochs=epochs, scenes=scenes)
             )
         with _bar("parts: evaluating") as tell:
-            measured = evaluate_detector(
-                path, classes=len(CLASS_NAMES), scenes=unseen, seed=seed, progress=lambda done: tell(done, "")
+            parts = evaluate_detector(
+                path, scenes=unseen, seed=seed, progress=lambda done: tell(done, f"{unseen} scenes")
             )
-        figures["parts"] = asdict(measured)
+        figures["parts"] = asdict(parts)
     if only in {Which.BOTH, Which.VIBRATION}:
         path = output / "vibration.onnx"
         if not evaluate_only:
             figures["vibration_training_s"] = _timed(lambda: _train_vibration(path, seed=seed, steps=steps))
-        figures["vibration"] = asdict(evaluate_vibration(path, seed=seed))
+        with _bar("vibration: evaluating") as tell:
+            vibration = evaluate_vibration(path, seed=seed, progress=lambda done: tell(done, ""))
+        figures["vibration"] = asdict(vibration)
     figures["load_at_end"] = os.getloadavg()[0]
     text = json.dumps(figures, indent=2)
     if json_file is not None:

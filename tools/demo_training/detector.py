@@ -98,11 +98,12 @@ def _rate(step: int, steps: int) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-@torch.no_grad()
 def _follow(average: nn.Module, model: nn.Module, step: int) -> None:
+    """Moves the average a little towards the model; in the first steps, when little is known, by more."""
     keep = min(1 - 1 / _AVERAGE_OVER_STEPS, (1 + step) / (10 + step))
-    for target, source in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-        if target.dtype.is_floating_point:
-            target.lerp_(source.to(target.dtype), 1 - keep)
-        else:
-            target.copy_(source)
+    with torch.no_grad():
+        for target, source in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+            if target.dtype.is_floating_point:
+                target.lerp_(source.to(target.dtype), 1 - keep)
+            else:
+                target.copy_(source)

@@ -209,7 +209,8 @@ def _ribbon(x: Plane, y: Plane, line: NDArray[np.float64], *, thick: float) -> _
     for px, py in line:
         np.minimum(nearest, (x - np.float32(px)) ** 2 + (y - np.float32(py)) ** 2, out=nearest)
     distance = thick - np.sqrt(nearest)
-    return _Shape(distance=distance, height=np.sqrt(np.clip(thick**2 - nearest, 0, None)))
+    height = np.sqrt(np.clip(thick**2 - nearest, 0, None))
+    return _Shape(distance=distance.astype(np.float32), height=height.astype(np.float32))
 
 
 # --- from a shape to a sprite -------------------------------------------------------------------------
@@ -227,7 +228,7 @@ def _turned_grid(*, reach: float, scale: float, angle: float) -> tuple[Plane, Pl
 def _bevel(distance: Plane, width: float) -> Plane:
     """Height of an edge rounded over `width` pixels."""
     t = np.clip(distance / width, 0, 1)
-    return (width * np.sqrt(t * (2 - t))).astype(np.float32)
+    return np.asarray(width * np.sqrt(t * (2 - t)), np.float32)
 
 
 def _lit(
@@ -261,12 +262,15 @@ def _stain(inside: Plane, rng: np.random.Generator) -> Sprite:
 
 
 def _sprite(keep: NDArray[np.floating], body: NDArray[np.floating], alpha: Plane) -> Sprite:
-    side = alpha.shape[0] // _OVERSAMPLING
-    small = {"dsize": (side, side), "interpolation": cv2.INTER_AREA}
-    mask = cv2.resize(alpha, **small) > 0.5
+    mask = _reduced(alpha) > 0.5
     return Sprite(
-        keep=np.rint(cv2.resize(keep.astype(np.float32), **small) * 255).astype(np.uint8),
-        body=np.rint(cv2.resize(body.astype(np.float32), **small)).astype(np.uint8),
+        keep=np.rint(_reduced(keep.astype(np.float32)) * 255).astype(np.uint8),
+        body=np.rint(_reduced(body.astype(np.float32))).astype(np.uint8),
         mask=mask,
         area_px=int(np.count_nonzero(mask)),
     )
+
+
+def _reduced(plane: Plane) -> Plane:
+    side = plane.shape[0] // _OVERSAMPLING
+    return np.asarray(cv2.resize(plane, (side, side), interpolation=cv2.INTER_AREA), np.float32)
