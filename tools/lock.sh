@@ -1,13 +1,14 @@
 #!/bin/sh
 # Resolve pyproject.toml into requirements/*.txt: hashes, every platform, no index and no address.
 # dev.txt holds everything and is resolved first; the smaller files take its versions, so that
-# `make demo` and `make test` can share one .venv. Arguments go to uv, such as --upgrade.
+# `make demo` and `make test` can share one .venv. One version of a package for every Python (fewest):
+# else numpy, and with it the types that mypy sees, would differ from machine to machine. Arguments go to uv, such as --upgrade.
 set -eu
 cd "$(dirname "$0")/.."
 
 compile() {
     .venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header \
-        --no-emit-index-url --no-emit-find-links --python-version 3.11 "$@"
+        --no-emit-index-url --no-emit-find-links --python-version 3.11 --fork-strategy fewest "$@"
 }
 
 compile requirements/build.in -o requirements/build.txt "$@"
