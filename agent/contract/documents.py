@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from agent.contract.problems import FaultyDocumentError, Path, Problem
+from agent.contract.problems import FaultyDocumentError, KeyPath, Problem
 from agent.domain.errors import Code
 
 MAX_BYTES: Final = 65_536
@@ -45,7 +45,7 @@ class Document:
     problems: tuple[Problem, ...] = ()
     file: str | None = None
 
-    def line_of(self, path: Path) -> int:
+    def line_of(self, path: KeyPath) -> int:
         """The line of what `path` leads to, or of the nearest that is there."""
         node = self.root
         for part in path:

@@ -7,19 +7,19 @@ from typing import Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from agent.contract.problems import Path, Problem
+from agent.contract.problems import KeyPath, Problem
 from agent.contract.schema_walk import Schema, Spot, inner_keys, locate
 from agent.contract.words import listed, nearest, wanted, written
 
 
 def explain(
-    error: ValidationError, *, schema: Schema, line_of: Callable[[Path], int | None], file: str | None
+    error: ValidationError, *, schema: Schema, line_of: Callable[[KeyPath], int | None], file: str | None
 ) -> list[Problem]:
     """Every problem that `error` tells of, one for each place, in the order of their lines.
 
     `schema` is the JSON Schema of what was validated; `line_of` finds a path's line in `file`.
     """
-    problems: dict[Path, Problem] = {}
+    problems: dict[KeyPath, Problem] = {}
     for details in _independent(error.errors(include_url=False)):
         problem = _in_words(details, locate(schema, details["loc"]), schema)
         problems.setdefault(problem.path, replace(problem, line=line_of(problem.path), file=file))
@@ -92,7 +92,7 @@ def _tag_of(spot: Spot) -> tuple[str, tuple[str, ...]]:
     return discriminator["propertyName"], tuple(discriminator["mapping"])
 
 
-def _wrong_value(path: Path, value: object, schema: Schema, root: Schema) -> Problem:
+def _wrong_value(path: KeyPath, value: object, schema: Schema, root: Schema) -> Problem:
     shown = repr(written(value)) if isinstance(value, str) else written(value)
     choices = [each for each in _choices(schema) if isinstance(each, str)]
     close = nearest(value, choices) if isinstance(value, str) else None

@@ -3,20 +3,26 @@
 import json
 from dataclasses import replace
 from functools import cache
+from typing import Final, TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from agent.contract.documents import Document
 from agent.contract.explain import explain
 from agent.contract.json_text import read_json
-from agent.contract.policy import PolicyDocument
-from agent.contract.problems import FaultyDocumentError, Path, Problem
+from agent.contract.policy import Camera, ModelPolicy, Policy, PolicyDocument, Sensor, Source
+from agent.contract.problems import FaultyDocumentError, KeyPath, Problem
 from agent.contract.references import DanglingReference, dangling_references
 from agent.contract.schema_walk import Schema
 from agent.contract.schemas import schema_of
 from agent.contract.words import nearest
 from agent.contract.yaml_text import read_yaml
 from agent.domain.errors import Code
+
+T = TypeVar("T")
+
+_MODEL: Final = TypeAdapter(ModelPolicy)
+_SOURCE: Final[TypeAdapter[Camera | Sensor]] = TypeAdapter(Source)
 
 
 def read_policy_text(body: bytes, *, file: str) -> Document:
@@ -49,6 +55,29 @@ def parse_policy(document: Document) -> PolicyDocument:
     raise FaultyDocumentError(sorted(map(_coded, problems), key=lambda each: (each.line or 0, each.pointer)))
 
 
+def valid_parts(document: Document) -> Policy:
+    """Of a document that is not valid, the models and sources which are, each for itself.
+
+    For telling more of what is wrong, never for running: what they refer to may be missing.
+    """
+    plain = document.root.plain()
+    policy = plain.get("policy") if isinstance(plain, dict) else None
+    return Policy.model_construct(
+        models=_valid(policy, "models", _MODEL), sources=_valid(policy, "sources", _SOURCE)
+    )
+
+
+def _valid(policy: object, section: str, adapter: TypeAdapter[T]) -> dict[str, T]:
+    stanzas = policy.get(section) if isinstance(policy, dict) else None
+    valid: dict[str, T] = {}
+    for name, stanza in stanzas.items() if isinstance(stanzas, dict) else ():
+        try:
+            valid[name] = adapter.validate_json(json.dumps(stanza), strict=True)
+        except ValidationError:
+            continue  # it is among the problems that are already known
+    return valid
+
+
 @cache
 def _schema() -> Schema:
     return schema_of(PolicyDocument)
@@ -56,7 +85,7 @@ def _schema() -> Schema:
 
 def _with_references(told: list[Problem], plain: object, document: Document) -> list[Problem]:
     """`told`, and the dangling references that the model does not look for while anything else is wrong."""
-    known: set[Path] = {each.path for each in told}
+    known: set[KeyPath] = {each.path for each in told}
     policy = plain.get("policy") if isinstance(plain, dict) else None
     more = [_dangling(each, document) for each in dangling_references(policy)]
     return told + [each for each in more if each.path not in known]

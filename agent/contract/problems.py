@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from agent.domain.errors import Code, RefusedError
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """Keys and indices from the root of a document to a place in it."""
 
 
@@ -14,7 +14,7 @@ class Problem:
     """One thing that is wrong. `line` is 1-based; `file` is a file, or the name of a variable with a `$`."""
 
     message: str
-    path: Path = ()
+    path: KeyPath = ()
     hint: str = ""
     line: int | None = None
     file: str | None = None

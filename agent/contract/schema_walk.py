@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agent.contract.problems import Path
+from agent.contract.problems import KeyPath
 
 Schema = Mapping[str, Any]
 
@@ -19,7 +19,7 @@ class Spot:
     `schema` is what may stand there, None where nothing may; `keys` are those that its surroundings know.
     """
 
-    path: Path
+    path: KeyPath
     schema: Schema | None
     keys: tuple[str, ...]
     is_key: bool = False
@@ -44,7 +44,7 @@ def locate(root: Schema, location: Sequence[str | int]) -> Spot:
     """
     is_key = bool(location) and location[-1] == _KEY
     parts = list(location[:-1] if is_key else location)
-    path: Path = ()
+    path: KeyPath = ()
     keys: tuple[str, ...] = ()
     schema: Schema | None = resolve(root, root)
     while parts and schema is not None and not is_choice(schema):
