@@ -18,7 +18,7 @@ from typing import Final
 import uv
 
 PLATFORM: Final = "aarch64-manylinux_2_28"
-PYTHONS: Final = ("3.11", "3.12", "3.13")
+PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 _TIMEOUT_S: Final = 300
 
 
