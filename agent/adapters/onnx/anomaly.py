@@ -74,7 +74,9 @@ class OnnxAnomaly:
             raise TransientError(
                 f"the window for {self._facts.name} lacks samples of {', '.join(names)}", code=Code.READING
             )
-        feed = ((values - self._mean) / self._std)[None].astype(self._element)
+        # What overflows half precision makes the score infinite, which is told below.
+        with np.errstate(over="ignore"):
+            feed = ((values - self._mean) / self._std)[None].astype(self._element)
         fed_ns = time.monotonic_ns()
         output = self._run(feed)
         ran_ns = time.monotonic_ns()
@@ -125,5 +127,6 @@ def _check_input(session: OnnxSession, metadata: AnomalyMetadata) -> np.dtype[An
 
 
 def _mean_squared(feed: NDArray[Any], output: NDArray[Any]) -> float:
-    difference = feed.astype(np.float64) - output.astype(np.float64)
-    return float(np.mean(difference * difference))
+    with np.errstate(invalid="ignore"):
+        difference = feed.astype(np.float64) - output.astype(np.float64)
+        return float(np.mean(difference * difference))
