@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from agent import __version__
+from agent.cli.check import check
 from agent.cli.detect import detect
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ def version() -> None:
     typer.echo(__version__)
 
 
+app.command()(check)
 app.command()(detect)
 
 

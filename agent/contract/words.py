@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from agent.contract.schema_walk import Schema, resolve
+from agent.domain.ids import NAME
 
 _MOST_SHOWN: Final = 60
 
@@ -102,13 +103,15 @@ def _bounds(schema: Schema) -> str:
 def _text(schema: Schema, _root: Schema) -> str:
     if schema.get("format") == "path":
         return "a path"
+    if schema.get("pattern") == f"^{NAME.pattern}$":
+        return "a name"
     return "a text of the right form" if "pattern" in schema else "a text"
 
 
 def _list(schema: Schema, root: Schema) -> str:
     fixed = schema.get("prefixItems", ())
     least = schema.get("minItems", 0)
-    count = f" of {len(fixed)}" if fixed else f" of at least {least}" if least else ""
+    count = f" of {len(fixed) or f'at least {least}'}" if fixed or least else ""
     items = dict.fromkeys(wanted(each, root) for each in fixed or [schema.get("items", {})])
     return f"a list{count}, each {' and '.join(items)}"
 

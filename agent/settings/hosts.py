@@ -21,7 +21,7 @@ def check_host_rule(text: str) -> str:
     ('camera-1.plant.example', '10.1.0.0/16')
     """
     rule = text.lower()
-    if "/" in rule:
+    if "/" in rule and "://" not in rule:
         try:
             return str(ipaddress.ip_network(rule))
         except ValueError as error:

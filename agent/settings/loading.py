@@ -80,8 +80,8 @@ def load_settings(
     return settings
 
 
-def load_policy(path: Path, settings: Settings, *, look_at_files: bool = True) -> PolicyDocument:
-    """The policy document in `path`, if this node may run it.
+def load_policy(path: Path, settings: Settings | None, *, look_at_files: bool = True) -> PolicyDocument:
+    """The policy document in `path`, if this node may run it; without `settings`, if any could.
 
     Blocking. Without `look_at_files` what it names below `media_root` need not be there.
 
@@ -97,7 +97,7 @@ def load_policy(path: Path, settings: Settings, *, look_at_files: bool = True) -
     except FaultyDocumentError as error:
         problems += error.problems
         policy = valid_parts(document)
-    for breach in breaches(policy, settings, look_at_files=look_at_files):
+    for breach in breaches(policy, settings, look_at_files=look_at_files) if settings else ():
         problem = breach.below("policy")
         problems.append(replace(problem, file=str(path), line=document.line_of(problem.path)))
     if problems or parsed is None:
@@ -116,7 +116,7 @@ def _read(path: Path, parse: Callable[[bytes], T]) -> T:
         with path.open("rb") as file:
             body = file.read(MAX_BYTES + 1)
     except OSError as error:
-        problem = Problem(message=f"cannot be read: {error.strerror}", file=str(path), code=Code.FILE)
+        problem = Problem(message=f"the file cannot be read: {error.strerror}", file=str(path), code=Code.FILE)
         raise InvalidConfigError([problem]) from error
     try:
         return parse(body)

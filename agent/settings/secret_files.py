@@ -19,6 +19,8 @@ def check_private(path: Path) -> None:
     """
     try:
         facts = path.stat()
+    except FileNotFoundError as error:
+        raise ConfigError(f"there is no file {path}", code=Code.FILE) from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", code=Code.FILE) from error
     if not stat.S_ISREG(facts.st_mode):

@@ -12,6 +12,11 @@ from agent.domain.errors import Code
 
 _PLACE: Final = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _AT_END: Final = " (at end of document)"
+_PLAIN: Final = {
+    "Illegal character '\\n'": "a text has no closing quote in its line",
+    "Invalid value": "no value can be read here; text stands in quotes",
+    "Cannot overwrite a value": "a key that was already given is given again",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,8 @@ def read_toml(body: bytes, *, file: str) -> TomlDocument:
         place = _PLACE.search(said)
         line = int(place[1]) if place else text.count("\n") + 1
         column = f" (column {place[2]})" if place else ""
-        message = f"this is not TOML: {_PLACE.sub('', said).removesuffix(_AT_END)}{column}"
+        reason = _PLACE.sub("", said).removesuffix(_AT_END)
+        message = f"this is not TOML: {_PLAIN.get(reason, reason)}{column}"
         problem = Problem(message=message, line=line, file=file, code=Code.SCHEMA)
         raise FaultyDocumentError([problem]) from error
     return TomlDocument(data, _find_lines(text))
@@ -64,7 +70,25 @@ def _find_lines(text: str) -> dict[KeyPath, int]:
             table = paths[-1]
         for path in paths:
             lines.setdefault(path if is_header else table + path, number)
+        if paths and statement.count("\n") > 1:
+            lines |= {(*table, *path): number + down for path, down in _items(statement, paths[-1])}
     return lines
+
+
+def _items(statement: str, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
+    """Of a list that goes over several lines: each item, and how many lines below the key it stands."""
+    begun, known = "", 0
+    for down, line in enumerate(statement.split("\n")):
+        begun += line + "\n"
+        try:
+            value: Any = tomllib.loads(begun + "]")
+        except tomllib.TOMLDecodeError:
+            continue
+        for part in path:
+            value = value[part]
+        for index in range(known, len(value)):
+            yield (*path, index), down
+        known = len(value)
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:

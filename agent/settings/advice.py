@@ -1,0 +1,57 @@
+"""What is allowed and yet probably not meant: for whoever checks a node's configuration, and for the log."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from agent.contract.policy import Policy
+from agent.contract.sources import CameraPart, FileCamera, ImagesCamera, NetworkCamera
+from agent.domain.errors import RefusedError
+from agent.settings.media import resolve_media
+from agent.settings.model import Settings
+
+
+def advice_on_settings(settings: Settings) -> Iterator[str]:
+    """Sentences about Settings alone."""
+    if settings.broker.allow_insecure:
+        yield (
+            "broker.allow_insecure: everything goes to the broker in plain text; whoever is on the way "
+            "can read and forge it"
+        )
+    if not settings.allowed_hosts:
+        yield "allowed_hosts is empty: a policy can use no network camera"
+
+
+def advice_on_policy(policy: Policy, settings: Settings) -> Iterator[str]:
+    """Sentences about a valid policy. Looks for the files that it names: blocking."""
+    yield from _not_run_yet(policy)
+    enabled = {name: source for name, source in policy.sources.items() if source.enabled}
+    if not enabled:
+        yield "policy.sources: none is enabled, the node watches nothing"
+    for name in policy.models.keys() - {source.model for source in enabled.values()}:
+        yield f"policy.models.{name}: no enabled source uses it"
+    for name, source in enabled.items():
+        where = f"policy.sources.{name}"
+        match source:
+            case FileCamera() | ImagesCamera() if not _is_there(source.path, settings):
+                yield f"{where}.path: {source.path} is not below media_root yet; the source waits for it"
+            case NetworkCamera(secret=str()) if urlsplit(source.url).scheme == "http":
+                yield f"{where}.secret: over http its password can be read on the way"
+        if isinstance(source, CameraPart) and source.model is None:
+            yield f"{where}: it has no model, nothing is inferred"
+
+
+def _not_run_yet(policy: Policy) -> Iterator[str]:
+    if policy.rules:
+        yield f"policy.rules: {', '.join(policy.rules)}: validated, but this version runs no rules"
+    zoned = [
+        name for name, source in policy.sources.items() if isinstance(source, CameraPart) and source.zones
+    ]
+    if zoned:
+        yield f"policy.sources: zones of {', '.join(zoned)}: validated, but this version does not use them"
+
+
+def _is_there(relative: str, settings: Settings) -> bool:
+    try:
+        return resolve_media(settings, relative).exists()
+    except RefusedError:
+        return False
