@@ -1,4 +1,4 @@
-"""What one run of the agent did, counted by itself: for `nanofleet run --report`, the demo and the benchmarks."""
+"""What one run of the agent did, as it counted it: for `run --report`, the demo and the benchmarks."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -32,6 +32,7 @@ class Percentiles(_Part):
     p50: float
     p95: float
     p99: float
+    max: float
 
 
 class RunReport(_Part):

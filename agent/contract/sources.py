@@ -218,6 +218,10 @@ class SensorPart(SourcePart):
         Literal["last", "mean", "all"],
         Field(description="Which of the readings since the last message are told."),
     ] = "last"
+    max_delay_s: Annotated[
+        float,
+        Field(gt=0, le=600, description="A window that waits longer than this for its model is dropped."),
+    ] = 2.0
 
 
 class SystemSensor(SensorPart):

@@ -10,6 +10,7 @@ import structlog
 from agent.domain.errors import Code, NanofleetError, RefusedError, TransientError
 from agent.domain.ids import SourceName
 from agent.pipeline.backoff import Backoff
+from agent.pipeline.intake import Intake
 from agent.pipeline.supervise import start_thread
 from agent.pipeline.waiting import wait_for_event
 from agent.ports import Clock, Condition, Metrics
@@ -52,14 +53,14 @@ class _Attempt(Generic[Item]):
         *,
         name: SourceName,
         source: BlockingSource[Item],
-        accept: Callable[[Item], bool],
+        intake: Intake[Item],
         clock: Clock,
         on_first: Callable[[], None],
         grace_s: float,
     ) -> None:
         self.source = source
         self._grace_s = grace_s
-        self._accept = accept
+        self._intake = intake
         self._clock = clock
         self._on_first = on_first
         self._stop = threading.Event()
@@ -86,7 +87,7 @@ class _Attempt(Generic[Item]):
                 if first:
                     first = False
                     self._on_first()
-                if not self._accept(item):
+                if not self._intake.accept(item):
                     return
         finally:
             self._timed(self.source.close)
@@ -102,8 +103,8 @@ class _Attempt(Generic[Item]):
 class Capture(Generic[Item]):
     """Keeps one source going until it ends by itself or is told to stop.
 
-    `make` builds a fresh source for each attempt. `accept` takes what was captured, in the capture thread,
-    and may wait there (that is how a full mailbox holds a file back); False ends the source.
+    `make` builds a fresh source for each attempt. `intake` takes what was captured, in the capture thread,
+    and may wait there (that is how a full mailbox holds a file back).
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class Capture(Generic[Item]):
         *,
         name: SourceName,
         make: Callable[[], BlockingSource[Item]],
-        accept: Callable[[Item], bool],
+        intake: Intake[Item],
         backoff: Backoff,
         clock: Clock,
         metrics: Metrics,
@@ -121,7 +122,7 @@ class Capture(Generic[Item]):
         self._name = name
         self._hang_grace_s = hang_grace_s
         self._make = make
-        self._accept = accept
+        self._intake = intake
         self._backoff = backoff
         self._clock = clock
         self._metrics = metrics
@@ -158,10 +159,11 @@ class Capture(Generic[Item]):
     async def _live_once(self) -> bool:
         """One attempt; True when the source ended by itself, or was told to."""
         loop = asyncio.get_running_loop()
+        self._intake.restart()
         attempt = _Attempt(
             name=self._name,
             source=self._make(),
-            accept=self._accept,
+            intake=self._intake,
             clock=self._clock,
             on_first=lambda: _tell(loop, self._came_alive),
             grace_s=self._hang_grace_s,

@@ -11,7 +11,7 @@ from agent.domain.ids import SourceName
 from agent.domain.stamp import rfc3339
 from agent.pipeline.announcements import Announcements
 from agent.pipeline.mailbox import MailboxStatistics
-from agent.pipeline.supervise import Ticks
+from agent.pipeline.supervise import Ticks, in_thread
 from agent.pipeline.waiting import wait_for_event
 from agent.ports import Clock, Metrics, Outbox, Publication, Status
 
@@ -89,11 +89,8 @@ class Health:
         """The same as `B/health`, for a person at the node."""
         return self._health(rfc3339(self._clock.now().wall_ns)).model_dump(mode="json")
 
-    def warn(
-        self, level: Literal["warning", "error", "critical"], event: str, fields: dict[str, Any]
-    ) -> None:
+    def tell(self, entry: payloads.Log) -> None:
         """Pass a line of the log on to `B/log`. On the loop; limited by whoever calls."""
-        entry = payloads.Log(time=rfc3339(self._clock.now().wall_ns), level=level, event=event, fields=fields)
         self._announcements.remark(
             Publication(self._topics.log, payloads.encode(entry), qos=0, expiry_s=LOG_EXPIRY_S)
         )
@@ -127,7 +124,7 @@ class Health:
         now = self._clock.now()
         flow = self._flow()
         outbox = await self._outbox.statistics()
-        machine = self._machine()
+        machine = await in_thread("machine", self._machine)
         beat = payloads.Heartbeat(
             time=rfc3339(now.wall_ns),
             clock="synced" if self._clock.synced() else "unsynced",

@@ -48,6 +48,13 @@ class WindowAssembler:
                     windows.append(self._cut())
         return windows
 
+    def clear(self) -> None:
+        """Forget what was gathered: the source begins anew."""
+        self._rows.clear()
+        self._stamps.clear()
+        self._sample.clear()
+        self._moment = None
+
     def _end_sample(self) -> None:
         moment, self._moment = self._moment, None
         sample, self._sample = self._sample, {}

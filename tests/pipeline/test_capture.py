@@ -51,11 +51,13 @@ class Stand:
         self.items: list[int] = []
         self.conditions: list[tuple[str, str | None]] = []
         self.metrics = FakeMetrics()
+        self.restarts = 0
+        self._accept = accept or self._keep
         steps = iter(script)
         self.capture: Capture[int] = Capture(
             name=DOOR,
             make=lambda: ScriptedSource(steps, self.lives, patience_s=patience_s),
-            accept=accept or self._accept,
+            intake=self,
             backoff=Backoff(base_s=0.001, cap_s=0.002, random=Random(1)),
             clock=SystemClock(),
             metrics=self.metrics,
@@ -63,7 +65,13 @@ class Stand:
             hang_grace_s=0.05,
         )
 
-    def _accept(self, item: int) -> bool:
+    def restart(self) -> None:
+        self.restarts += 1
+
+    def accept(self, item: int) -> bool:
+        return self._accept(item)
+
+    def _keep(self, item: int) -> bool:
         self.items.append(item)
         return True
 
@@ -91,6 +99,7 @@ async def test_broken_source_is_closed_and_opened_again() -> None:
 
     assert stand.items == [1, 2]
     assert [life.closed for life in stand.lives] == [True] * 3
+    assert stand.restarts == 3
     assert stand.conditions == [
         ("waiting", None),
         ("ok", None),

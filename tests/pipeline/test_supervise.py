@@ -27,10 +27,11 @@ async def test_watchdog_is_starved_while_a_stage_stands_still() -> None:
     clock = FakeClock()
     ticks = Ticks(clock=clock)
     fed: list[int] = []
+    stalls: list[bool] = []
     stop = asyncio.Event()
     ticks.tick("delivery")
     watchdog = asyncio.ensure_future(
-        feed_watchdog(ticks=ticks, interval_s=0.005, feed=lambda: fed.append(1), stop=stop)
+        feed_watchdog(ticks=ticks, interval_s=0.005, feed=lambda: fed.append(1), on_stall=stalls.append, stop=stop)
     )
     await until(lambda: len(fed) > 2)
     clock.advance(STALL_S + 1)
@@ -43,6 +44,7 @@ async def test_watchdog_is_starved_while_a_stage_stands_still() -> None:
     await until(lambda: len(fed) > before + 3)
     stop.set()
     await asyncio.wait_for(watchdog, timeout=5)
+    assert stalls == [True, False]
 
 
 def test_end_of_a_thread_is_never_silent() -> None:

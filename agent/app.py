@@ -1,0 +1,280 @@
+"""The composition root: settings → adapters → stages → one TaskGroup, started and stopped in order."""
+
+import asyncio
+from collections.abc import Callable
+from random import SystemRandom
+from typing import Any
+
+import structlog
+
+from agent import __version__, assembly
+from agent.adapters.metrics.prometheus import PrometheusMetrics
+from agent.adapters.outbox import SqliteOutbox
+from agent.adapters.system.clock import SystemClock
+from agent.adapters.system.memory import memory_mb
+from agent.adapters.system.notify import Notifier
+from agent.adapters.system.run_record import RunRecord
+from agent.adapters.system.temperature import temperatures_c
+from agent.contract import payloads, sources
+from agent.contract.policy import Policy, PolicyDocument
+from agent.contract.topics import Topics
+from agent.domain.ids import ModelName, SourceName
+from agent.pipeline.announcements import Announcements
+from agent.pipeline.backoff import Backoff
+from agent.pipeline.capture import Capture
+from agent.pipeline.delivery import Delivery
+from agent.pipeline.eventing import Eventing, Report
+from agent.pipeline.handover import Handover
+from agent.pipeline.health import Health, Machine
+from agent.pipeline.inference import InferenceWorker
+from agent.pipeline.intake import FrameIntake, ReadingIntake
+from agent.pipeline.results import Result
+from agent.pipeline.scheduler import Scheduler
+from agent.pipeline.supervise import Ticks, all_ended, feed_watchdog, measure_loop_lag, start_thread, within
+from agent.pipeline.waiting import wait_for_event
+from agent.pipeline.windows import WindowAssembler
+from agent.ports import Inbound, Publication
+from agent.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+RESULTS_HELD = 64
+"""Between the lanes and eventing; a full hand-over makes the lanes wait."""
+
+STOP_S = {"capture": 1.5, "inference": 2.0, "eventing": 1.0, "delivery": 3.5}
+"""How long each stage may take to stop in order; with the outbox's second, within 10 s."""
+
+_FAREWELL_S = STOP_S["delivery"] - 0.5
+_RESTART_BASE_S = 1.0
+_RESTART_CAP_S = 60.0
+_WATCHDOG_S = 2.0
+_DRAINED_POLL_S = 0.1
+
+Stages = dict[str, list["asyncio.Task[None]"]]
+
+
+class Agent:
+    """One node at work: the stages, and how they are joined. Made on the running loop, run once."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        document: PolicyDocument,
+        models: assembly.Models,
+        plan: assembly.LanePlan,
+        outbox: SqliteOutbox,
+        clock: SystemClock,
+        metrics: PrometheusMetrics,
+        notifier: Notifier,
+        record: RunRecord,
+        info: payloads.Info,
+    ) -> None:
+        policy = document.policy
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._notifier = notifier
+        self._record = record
+        self._outbox = outbox
+        self._info = info
+        self._topics = topics = Topics(settings.site, settings.node)
+
+        self.ticks = Ticks(clock=clock)
+        self.announcements = Announcements()
+        self.scheduler = Scheduler(clock=clock)
+        self.results: Handover[Result] = Handover(loop=asyncio.get_running_loop(), capacity=RESULTS_HELD)
+        self.health = Health(
+            topics=topics,
+            announcements=self.announcements,
+            outbox=outbox,
+            clock=clock,
+            metrics=metrics,
+            ticks=self.ticks,
+            sources=frozenset(SourceName(name) for name in policy.sources),
+            flow=self.scheduler.statistics,
+            machine=lambda: Machine(memory_mb=memory_mb(), temperature_c=temperatures_c()),
+            session=lambda: self.delivery.session,
+            heartbeat_s=policy.publish.heartbeat_s,
+            config_version=document.version,
+        )
+        self.worker = InferenceWorker(
+            scheduler=self.scheduler,
+            results=self.results,
+            lanes=plan.lanes,
+            clock=clock,
+            metrics=metrics,
+            ticks=self.ticks,
+            on_condition=self.health.report,
+        )
+        self.eventing = Eventing(
+            results=self.results,
+            outbox=outbox,
+            topics=topics,
+            clock=clock,
+            metrics=metrics,
+            ticks=self.ticks,
+            reports={
+                SourceName(name): Report(every_s=stanza.report_every_s, which=stanza.report)
+                for name, stanza in policy.sources.items()
+                if isinstance(stanza, sources.SensorPart)
+            },
+            config_version=document.version,
+            publish_empty=policy.publish.detections == "always",
+            expiry_overrides_s={str(stream): seconds for stream, seconds in policy.publish.expiry_s.items()},
+        )
+        self.delivery = Delivery(
+            link=assembly.link(settings, clock=clock),
+            outbox=outbox,
+            announcements=self.announcements,
+            topics=topics,
+            clock=clock,
+            metrics=metrics,
+            ticks=self.ticks,
+            window=policy.publish.window,
+            keepalive_s=settings.broker.keepalive_s,
+            max_message_bytes=policy.publish.max_message_bytes,
+            random=SystemRandom(),
+            on_condition=self.health.report,
+            on_inbound=_ignore,
+            on_connected=self._on_connected,
+        )
+        self.captures = {
+            SourceName(name): self._capture(SourceName(name), policy, models)
+            for name, stanza in policy.sources.items()
+            if stanza.enabled
+        }
+
+    async def run(self, stop: asyncio.Event, *, until_ended: bool) -> None:
+        """Work until `stop`, or until all sources have ended and the broker has everything.
+
+        Raises:
+            ExceptionGroup: a stage ended unexpectedly; all others were cancelled.
+        """
+        quiet = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            stages: Stages = {
+                "capture": [
+                    group.create_task(capture.run(), name=f"capture[{name}]")
+                    for name, capture in self.captures.items()
+                ],
+                "inference": [group.create_task(self.worker.run(), name="inference")],
+                "eventing": [group.create_task(self.eventing.run(), name="eventing")],
+                "delivery": [group.create_task(self.delivery.run(), name="delivery")],
+            }
+            group.create_task(self.health.run(quiet), name="health")
+            group.create_task(self._watch(quiet), name="watchdog")
+            group.create_task(
+                measure_loop_lag(clock=self._clock, metrics=self._metrics, stop=quiet), name="loop-lag"
+            )
+            if until_ended:
+                group.create_task(self._stop_when_ended(stages, stop), name="until-ended")
+            self._notifier.ready()
+            log.info("agent.started", sources=list(self.captures), version=__version__)
+            await stop.wait()
+            await self._stop_in_order(stages)
+            quiet.set()
+
+    def is_alive(self) -> tuple[bool, dict[str, Any]]:
+        """Whether no stage stands still; for /healthz, from its thread."""
+        stalled = self.ticks.stalled()
+        return not stalled, {"stalled": stalled, "health": self.health.status}
+
+    def is_ready(self) -> tuple[bool, dict[str, Any]]:
+        """Whether the node does its work: no stage has failed; for /readyz, from its thread."""
+        described = self.health.describe()
+        return described["status"] != "failed", {"connected": self.delivery.connected, **described}
+
+    async def _stop_in_order(self, stages: Stages) -> None:
+        """Close each stage's input, from left to right, and await its end; cancel what misses its deadline."""
+        log.info("agent.stopping")
+        self._notifier.stopping()
+        for capture in self.captures.values():
+            capture.stop()
+        # A full mailbox holds its capture thread back: closing it is what lets both go.
+        self.scheduler.close()
+        closings: dict[str, Callable[[], None]] = {
+            "eventing": self.results.close,
+            "delivery": lambda: self.delivery.stop(reason="stopped", within_s=_FAREWELL_S),
+        }
+        for stage, tasks in stages.items():
+            if stage in closings:
+                closings[stage]()
+            if not await within(STOP_S[stage], stage, all_ended(tasks)):
+                for task in tasks:
+                    task.cancel()
+
+    async def _stop_when_ended(self, stages: Stages, stop: asyncio.Event) -> None:
+        """Files that are read once: go on until the last of their messages has been acknowledged."""
+        await all_ended(stages["capture"])
+        self.scheduler.close()
+        await all_ended(stages["inference"])
+        self.results.close()
+        await all_ended(stages["eventing"])
+        while (await self._outbox.statistics()).rows and not stop.is_set():
+            await wait_for_event(stop, timeout_s=_DRAINED_POLL_S)
+        stop.set()
+
+    async def _watch(self, quiet: asyncio.Event) -> None:
+        def feed() -> None:
+            self._notifier.watchdog()
+            self._notifier.status(self._one_line())
+
+        def on_stall(stalled: bool) -> None:
+            start_thread("mark-stalled", lambda: self._record.mark_stalled(stalled=stalled))
+
+        interval_s = min(self._notifier.watchdog_interval_s or _WATCHDOG_S, _WATCHDOG_S)
+        await feed_watchdog(ticks=self.ticks, interval_s=interval_s, feed=feed, on_stall=on_stall, stop=quiet)
+
+    def _one_line(self) -> str:
+        inferred = sum(mailbox.taken for mailbox in self.scheduler.statistics().values())
+        link = "up" if self.delivery.connected else "down"
+        return (
+            f"health {self.health.status}, session {self.delivery.session} {link}, {inferred} inferred, "
+            f"{self.delivery.statistics().acknowledged} acknowledged"
+        )
+
+    def _on_connected(self, last_offline: payloads.LastOffline | None) -> None:
+        info = self._info.model_copy(update={"last_offline": last_offline})
+        self.announcements.retain(Publication(self._topics.info, payloads.encode(info), retain=True))
+
+    def _capture(self, name: SourceName, policy: Policy, models: assembly.Models) -> Capture[Any]:
+        """A source on its way into the pipeline: its thread, its mailbox, and the model that serves it."""
+        stanza = policy.sources[name]
+        model = models.get(ModelName(stanza.model)) if stanza.model else None
+        intake: FrameIntake | ReadingIntake
+        if isinstance(stanza, sources.CameraPart):
+            mailbox = self.scheduler.add_camera(
+                name,
+                model=assembly.as_detector(model, source=name),
+                thresholds=policy.thresholds_of(name),
+                overflow=stanza.overflow_or_default,
+                priority=stanza.priority,
+                max_staleness_s=stanza.max_staleness_s,
+                fps=stanza.fps,
+            )
+            intake = FrameIntake(source=name, mailbox=mailbox, clock=self._clock)
+        elif (scorer := assembly.as_anomaly_model(model, source=name)) is not None:
+            intake = ReadingIntake(
+                source=name,
+                results=self.results,
+                windows=WindowAssembler(
+                    source=name, channels=scorer.channels, window=scorer.window, hop=scorer.hop
+                ),
+                mailbox=self.scheduler.add_sensor(name, model=scorer, deadline_s=stanza.max_delay_s),
+            )
+        else:
+            intake = ReadingIntake(source=name, results=self.results, windows=None, mailbox=None)
+        return Capture(
+            name=name,
+            make=assembly.source(stanza, self._settings),
+            intake=intake,
+            backoff=Backoff(base_s=_RESTART_BASE_S, cap_s=_RESTART_CAP_S, random=SystemRandom()),
+            clock=self._clock,
+            metrics=self._metrics,
+            on_condition=self.health.report,
+        )
+
+
+def _ignore(_message: Inbound) -> None:
+    """Nothing is subscribed to but our own state, which delivery looks at itself."""

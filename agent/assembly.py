@@ -1,0 +1,205 @@
+"""Which adapter a stanza of the policy stands for, under this node's Settings."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from agent.adapters.cameras.device import DeviceCamera
+from agent.adapters.cameras.images import ImageFolderCamera
+from agent.adapters.cameras.network import Credentials, NetworkCamera
+from agent.adapters.cameras.pipe import PipeCamera
+from agent.adapters.cameras.synthetic import ConveyorCamera
+from agent.adapters.cameras.video_file import VideoFileCamera
+from agent.adapters.mqtt import MqttLink
+from agent.adapters.mqtt.tls import TlsFiles
+from agent.adapters.onnx import load_model
+from agent.adapters.sensors.system import SystemSensor
+from agent.adapters.sensors.vibration import VibrationSensor
+from agent.contract import sources
+from agent.contract.policy import Policy
+from agent.domain.ids import ModelName
+from agent.ports import AnomalyModel, Clock, DetectorModel, FrameSource, ReadingSource
+from agent.settings import Settings, resolve_media
+
+
+Models = dict[ModelName, DetectorModel | AnomalyModel]
+
+
+@dataclass(frozen=True, slots=True)
+class LanePlan:
+    """How many lanes the worker has, and how many threads one run may use."""
+
+    lanes: int
+    threads: int
+
+
+def plan_lanes(policy: Policy, *, cores: int | None = None) -> LanePlan:
+    """One lane with all cores for latency, one-thread lanes for throughput.
+
+    `auto` takes throughput as soon as more than one camera competes: decoding and the spinning threads of
+    one wide run would fight for the same cores.
+    """
+    cores = cores or len(os.sched_getaffinity(0))
+    asked = policy.power.lanes
+    if isinstance(asked, int):
+        return LanePlan(lanes=asked, threads=1)
+    served = [source for source in policy.sources.values() if source.enabled and source.model]
+    cameras = [source for source in served if isinstance(source, sources.CameraPart)]
+    if asked == "throughput" or (asked == "auto" and len(cameras) > 1):
+        return LanePlan(lanes=cores, threads=1)
+    return LanePlan(lanes=1, threads=cores)
+
+
+def load_models(policy: Policy, settings: Settings, *, threads: int) -> Models:
+    """Load every model that an enabled source uses. Blocks.
+
+    Raises:
+        RefusedError: a file is missing, is another one than its hash says, or cannot be decoded.
+        ConfigError: a provider was asked for strictly and is not there.
+    """
+    used = {source.model for source in policy.sources.values() if source.enabled and source.model}
+    return {
+        ModelName(name): load_model(
+            name=name,
+            path=resolve_media(settings, stanza.file),
+            sha256=stanza.sha256,
+            provider=stanza.provider,
+            strict_provider=stanza.strict_provider,
+            shape=stanza.shape,
+            threads=threads,
+            max_batch=stanza.max_batch,
+        )
+        for name, stanza in policy.models.items()
+        if name in used
+    }
+
+
+def link(settings: Settings, *, clock: Clock) -> MqttLink:
+    """The way to this node's broker.
+
+    Raises:
+        ConfigError: a certificate, key or password file cannot be used.
+    """
+    broker = settings.broker
+    tls = (
+        TlsFiles(ca=broker.ca_file, certificate=broker.cert_file, key=broker.key_file) if broker.tls else None
+    )
+    return MqttLink(
+        host=broker.host,
+        port=broker.port,
+        client_id=settings.node,
+        clock=clock,
+        tls=tls,
+        insecure=broker.allow_insecure,
+        username=broker.username,
+        password_file=broker.password_file,
+        dial_timeout_s=broker.connect_timeout_s,
+    )
+
+
+def as_detector(model: DetectorModel | AnomalyModel | None, *, source: str) -> DetectorModel | None:
+    """The model of a camera.
+
+    Raises:
+        RefusedError: it is a model of sensor windows.
+    """
+    if model is None or isinstance(model, OnnxDetector):
+        return model
+    raise _wrong_task(model, source, "a camera wants a detector or a pose model")
+
+
+def as_anomaly_model(model: DetectorModel | AnomalyModel | None, *, source: str) -> AnomalyModel | None:
+    """The model of a sensor.
+
+    Raises:
+        RefusedError: it is a model of pictures.
+    """
+    if model is None or isinstance(model, OnnxAnomaly):
+        return model
+    raise _wrong_task(model, source, "a sensor wants an anomaly model")
+
+
+def _wrong_task(model: DetectorModel | AnomalyModel, source: str, wanted: str) -> RefusedError:
+    facts = model.facts
+    return RefusedError(
+        f"source {source} names the model {facts.name}, whose task is {facts.task}; {wanted}",
+        code=Code.COMPATIBILITY,
+        path=f"/policy/sources/{source}/model",
+    )
+
+
+def source(stanza: sources.Source, settings: Settings) -> Callable[[], FrameSource | ReadingSource]:
+    """How to build this source, anew for each attempt.
+
+    Raises:
+        RefusedError: the stanza points at what Settings do not allow.
+    """
+    if isinstance(stanza, sources.CameraPart):
+        return camera(stanza, settings)
+    return sensor(stanza)
+
+
+def camera(stanza: sources.Camera, settings: Settings) -> Callable[[], FrameSource]:
+    """How to build this camera, anew for each attempt.
+
+    Raises:
+        RefusedError: the stanza points at what Settings do not allow.
+    """
+    match stanza:
+        case sources.FileCamera():
+            path = resolve_media(settings, stanza.path)
+            return lambda: VideoFileCamera(path=path, pace=stanza.pace, loop=stanza.loop)
+        case sources.ImagesCamera():
+            folder = resolve_media(settings, stanza.path)
+            return lambda: ImageFolderCamera(path=folder, every_s=stanza.every_s, loop=stanza.loop)
+        case sources.RtspCamera() | sources.HttpCamera():
+            return lambda: NetworkCamera(
+                url=stanza.url,
+                credentials=_credentials(stanza, settings),
+                transport=stanza.transport if isinstance(stanza, sources.RtspCamera) else "tcp",
+                open_timeout_s=stanza.open_timeout_s,
+                read_timeout_s=stanza.read_timeout_s,
+            )
+        case sources.DeviceCamera():
+            return lambda: DeviceCamera(
+                device=stanza.device,
+                width_px=stanza.width_px,
+                height_px=stanza.height_px,
+                rate_hz=stanza.rate_hz,
+                fourcc=stanza.format,
+            )
+        case sources.PipeCamera():
+            pipe = settings.pipes[stanza.pipe]
+            return lambda: PipeCamera(
+                command=pipe.command,
+                width_px=pipe.width_px,
+                height_px=pipe.height_px,
+                pixel_format=pipe.format,
+            )
+        case sources.SyntheticCamera():
+            return lambda: ConveyorCamera(
+                width_px=stanza.width_px,
+                height_px=stanza.height_px,
+                rate_hz=stanza.rate_hz,
+                seed=stanza.seed,
+                frames=stanza.frames,
+            )
+        case never:
+            assert_never(never)
+
+
+def sensor(stanza: sources.Sensor) -> Callable[[], ReadingSource]:
+    """How to build this sensor, anew for each attempt."""
+    match stanza:
+        case sources.SystemSensor():
+            return lambda: SystemSensor(every_s=stanza.every_s)
+        case sources.VibrationSensor():
+            return lambda: VibrationSensor(
+                rate_hz=stanza.rate_hz,
+                seed=stanza.seed,
+                fault_every_s=stanza.fault_every_s,
+                fault_for_s=stanza.fault_for_s,
+            )
+        case never:
+            assert_never(never)

@@ -1,0 +1,91 @@
+"""`nanofleet run`: the agent itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from agent.adapters.logs.configure import Logging
+    from agent.contract.policy import PolicyDocument
+    from agent.report import RunReport
+    from agent.settings import Settings
+
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits.h: the unit does not start the agent again until somebody mends it."""
+
+
+def run(
+    settings_file: Annotated[
+        Path, typer.Option("--settings", help="This node's settings, TOML.", metavar="FILE")
+    ] = Path("/etc/nanofleet/agent.toml"),
+    policy_file: Annotated[
+        Path | None,
+        typer.Option("--policy", help="The first policy. Default: what the settings name.", metavar="FILE"),
+    ] = None,
+    until_ended: Annotated[
+        bool,
+        typer.Option(
+            "--until-ended", help="Leave when every source has ended and the broker has everything."
+        ),
+    ] = False,
+    report_file: Annotated[
+        Path | None, typer.Option("--report", help="On leaving, write what was done as JSON.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Watch, infer and publish, until SIGTERM or Ctrl-C.
+
+    Logs go to stdout: JSON, one event a line, or made for people where that is a terminal.
+    Exit code 0 after an ordered stop, 78 when settings or policy are wrong, 1 when a stage failed.
+    """
+    from agent.adapters.logs.configure import configure_logging
+    from agent.adapters.logs.scrub import Scrubber
+    from agent.domain.errors import ConfigError, RefusedError
+    from agent.settings import load_policy, load_settings
+
+    scrubber = Scrubber()
+    logging = configure_logging(stream=sys.stdout, scrubber=scrubber)
+    code = 1
+    try:
+        settings = load_settings(settings_file)
+        logging.set_level(settings.log.level)
+        document = load_policy(policy_file or settings.policy_file, settings)
+        report = asyncio.run(_serve(settings, document, logging, until_ended=until_ended))
+        if report_file is not None:
+            report_file.write_text(report.model_dump_json(indent=2) + "\n")
+        code = 0
+    except (ConfigError, RefusedError) as error:
+        typer.echo(f"nanofleet: {error.message}", err=True)
+        code = EXIT_CONFIG
+    finally:
+        logging.flush()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    # A thread that hangs in a library would keep the interpreter from ending by itself.
+    os._exit(code)
+
+
+async def _serve(
+    settings: Settings, document: PolicyDocument, logging: Logging, *, until_ended: bool
+) -> RunReport:
+    from agent.adapters.system.notify import Notifier
+    from agent.launch import run_agent
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return await run_agent(
+        settings,
+        document,
+        stop=stop,
+        until_ended=until_ended,
+        notifier=Notifier(environment=os.environ),
+        hand_on_warnings=logging.hand_on,
+    )

@@ -1,0 +1,200 @@
+"""From settings and a policy to a running agent and what it did: opens what it needs, and closes it."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from agent import __version__, assembly
+from agent.adapters.http.server import HttpServer
+from agent.adapters.metrics.prometheus import PrometheusMetrics
+from agent.adapters.outbox import SqliteOutbox
+from agent.adapters.system.clock import SystemClock
+from agent.adapters.system.memory import peak_memory_mb
+from agent.adapters.system.notify import Notifier
+from agent.adapters.system.run_record import Ending, RunRecord
+from agent.app import Agent
+from agent.contract import payloads
+from agent.contract.policy import PolicyDocument
+from agent.contract.schemas import schema_hashes
+from agent.domain.latency import STAGES
+from agent.pipeline.supervise import in_thread, within
+from agent.report import MessageFlow, Percentiles, RunReport, SourceFlow
+from agent.settings import Settings, UnixSocket
+
+log = structlog.get_logger(__name__)
+
+CAPABILITIES: tuple[str, ...] = ()
+"""Commands that this version answers on `command/…`: none yet."""
+
+_OUTBOX_CLOSE_S = 1.5
+
+HandOn = Callable[[Callable[[payloads.Log], None] | None], None]
+"""Where the log hands its warnings on: takes a callback, or None to end it."""
+
+
+async def run_agent(
+    settings: Settings,
+    document: PolicyDocument,
+    *,
+    stop: asyncio.Event,
+    until_ended: bool,
+    notifier: Notifier,
+    hand_on_warnings: HandOn,
+) -> RunReport:
+    """Watch, infer and publish until `stop`; returns what was done.
+
+    Raises:
+        ConfigError, RefusedError: settings or policy cannot be put to work on this node; nothing was started.
+        ExceptionGroup: a stage ended unexpectedly; everything else was stopped.
+    """
+    loop = asyncio.get_running_loop()
+    clock = SystemClock()
+    began_ns = clock.now().monotonic_ns
+    metrics = PrometheusMetrics(version=__version__)
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    record = RunRecord(state_dir=settings.state_dir, version=__version__, boot=clock.boot)
+    started = await in_thread("run-record", record.begin)
+    plan = assembly.plan_lanes(document.policy)
+    models = await in_thread(
+        "load-models", lambda: assembly.load_models(document.policy, settings, threads=plan.threads)
+    )
+    outbox = await SqliteOutbox.open(
+        settings.outbox_file,
+        site=settings.site,
+        node=settings.node,
+        clock=clock,
+        metrics=metrics,
+        max_bytes=settings.outbox.max_bytes,
+        max_age_s=settings.outbox.max_age_s,
+    )
+    ending: Ending = "crash"
+    try:
+        agent = Agent(
+            settings=settings,
+            document=document,
+            models=models,
+            plan=plan,
+            outbox=outbox,
+            clock=clock,
+            metrics=metrics,
+            notifier=notifier,
+            record=record,
+            info=_info(document, models, started),
+        )
+        http = _http_server(settings, agent, metrics)
+        hand_on_warnings(lambda entry: _on_loop(loop, lambda: agent.health.tell(entry)))
+        try:
+            await agent.run(stop, until_ended=until_ended)
+            report = await _report(
+                agent, outbox, metrics, plan, seconds=(clock.now().monotonic_ns - began_ns) / 1e9
+            )
+            ending = "signal"
+        finally:
+            hand_on_warnings(None)
+            if http is not None:
+                await in_thread("http-stop", http.stop)
+    finally:
+        await within(_OUTBOX_CLOSE_S, "outbox", asyncio.shield(outbox.close()))
+        await in_thread("run-record", lambda: record.end(ending))
+    return report
+
+
+def _info(document: PolicyDocument, models: assembly.Models, started: payloads.Started) -> payloads.Info:
+    """What this node is. `provider` speaks for all models, or for one that did not get what it asked for."""
+    providers = {
+        name: payloads.Provider(asked=model.facts.provider_asked, used=model.facts.provider_used)
+        for name, model in models.items()
+    }
+    fallen_back = [provider for provider in providers.values() if provider.asked != provider.used]
+    return payloads.Info(
+        agent=__version__,
+        schemas=schema_hashes(),
+        provider=next(iter([*fallen_back, *providers.values()]), None),
+        models={
+            name: payloads.ModelInfo(
+                version=model.facts.version,
+                sha256=model.facts.sha256,
+                task=model.facts.task,
+                provider=providers[name],
+            )
+            for name, model in models.items()
+        },
+        capabilities=CAPABILITIES,
+        config_version=document.version,
+        last_offline=None,
+        started=started,
+    )
+
+
+def _http_server(settings: Settings, agent: Agent, metrics: PrometheusMetrics) -> HttpServer | None:
+    """Health and metrics for whoever looks after this machine; started.
+
+    Raises:
+        ConfigError: the place is taken or cannot be used.
+    """
+    place = settings.http.place
+    if place is None:
+        return None
+    server = HttpServer(
+        listen=place.path if isinstance(place, UnixSocket) else (place.host, place.port),
+        health=agent.is_alive,
+        ready=agent.is_ready,
+        metrics_page=metrics.page,
+    )
+    server.start()
+    return server
+
+
+async def _report(
+    agent: Agent, outbox: SqliteOutbox, metrics: PrometheusMetrics, plan: assembly.LanePlan, *, seconds: float
+) -> RunReport:
+    statistics = await outbox.statistics()
+    lag = metrics.percentiles("loop_lag_seconds")
+    latencies = {stage: metrics.percentiles("stage_seconds", stage=stage) for stage in STAGES}
+    latencies["capture_to_ack"] = metrics.percentiles("capture_to_ack_seconds")
+    return RunReport(
+        version=__version__,
+        seconds=round(seconds, 3),
+        lanes=plan.lanes,
+        sources={
+            name: SourceFlow(
+                offered=flow.offered,
+                inferred=flow.taken,
+                held=flow.held,
+                dropped={str(cause): count for cause, count in flow.dropped.items()},
+            )
+            for name, flow in agent.scheduler.statistics().items()
+        },
+        messages=MessageFlow(
+            produced=statistics.produced,
+            acknowledged=statistics.acknowledged,
+            waiting=statistics.rows,
+            lost=statistics.lost,
+        ),
+        sessions=agent.delivery.session,
+        latency_ms={
+            stage: Percentiles(
+                count=found.count,
+                p50=_ms(found.p50_s),
+                p95=_ms(found.p95_s),
+                p99=_ms(found.p99_s),
+                max=_ms(found.max_s),
+            )
+            for stage, found in latencies.items()
+            if found is not None
+        },
+        loop_lag_p99_ms=_ms(lag.p99_s) if lag else 0.0,
+        loop_lag_max_ms=_ms(lag.max_s) if lag else 0.0,
+        peak_memory_mb=round(peak_memory_mb(), 1),
+    )
+
+
+def _on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    """From any thread; a loop that is closed hears nothing any more."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(call)
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1e3, 3)
