@@ -31,7 +31,9 @@ async def test_watchdog_is_starved_while_a_stage_stands_still() -> None:
     stop = asyncio.Event()
     ticks.tick("delivery")
     watchdog = asyncio.ensure_future(
-        feed_watchdog(ticks=ticks, interval_s=0.005, feed=lambda: fed.append(1), on_stall=stalls.append, stop=stop)
+        feed_watchdog(
+            ticks=ticks, interval_s=0.005, feed=lambda: fed.append(1), on_stall=stalls.append, stop=stop
+        )
     )
     await until(lambda: len(fed) > 2)
     clock.advance(STALL_S + 1)

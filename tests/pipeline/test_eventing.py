@@ -1,0 +1,137 @@
+"""From results to messages in the outbox."""
+
+import asyncio
+import json
+from typing import Any, Literal
+
+import jsonschema
+import pytest
+
+from agent.contract import payloads
+from agent.contract.schemas import payload_schema
+from agent.contract.topics import Topics
+from agent.domain.detections import Detections, no_detections
+from agent.domain.ids import SourceName
+from agent.domain.latency import InferenceTiming
+from agent.domain.reading import Reading, Score
+from agent.domain.stamp import Stamp
+from agent.pipeline.eventing import Eventing, Report, summarise
+from agent.pipeline.handover import Handover
+from agent.pipeline.results import FrameResult, Result, SensorReadings, WindowResult
+from agent.pipeline.supervise import Ticks
+from agent.ports import Row
+from tests.fakes.clock import FakeClock
+from tests.fakes.metrics import FakeMetrics
+from tests.fakes.models import facts, one_person
+from tests.fakes.outbox import FakeOutbox
+
+DOOR, MOTOR = SourceName("door"), SourceName("motor")
+
+
+async def eventing_of(
+    results: list[Result], *, publish_empty: bool = True, which: Literal["last", "mean", "all"] = "last"
+) -> list[Row]:
+    clock = FakeClock()
+    handover: Handover[Result] = Handover(loop=asyncio.get_running_loop(), capacity=1000)
+    outbox = FakeOutbox(clock=clock)
+    eventing = Eventing(
+        results=handover,
+        outbox=outbox,
+        topics=Topics("plant", "nano-42"),
+        clock=clock,
+        metrics=FakeMetrics(),
+        ticks=Ticks(clock=clock),
+        reports={MOTOR: Report(1.0, which)},
+        config_version=42,
+        publish_empty=publish_empty,
+        expiry_overrides_s={"telemetry": 60},
+    )
+    for result in results:
+        assert handover.put(result, timeout_s=1)
+    handover.close()
+    await asyncio.wait_for(eventing.run(), timeout=10)
+    return list(outbox.rows.values())
+
+
+def frame_result(number: int, detections: Detections) -> FrameResult:
+    ms = 1_000_000
+    return FrameResult(
+        source=DOOR,
+        number=number,
+        width_px=64,
+        height_px=48,
+        captured=Stamp(1_700_000_000_123_000_000, 9_900 * ms),
+        detections=detections,
+        model=facts(),
+        timing=InferenceTiming(9_910 * ms, 9_912 * ms, 9_970 * ms, 9_971 * ms),
+    )
+
+
+def reading(name: str, value: float, at_s: float, **kwargs: Any) -> Reading:
+    return Reading(name, value, "g", Stamp(int(1.7e18 + at_s * 1e9), int(at_s * 1e9)), **kwargs)
+
+
+async def test_frame_becomes_a_message_of_the_contract() -> None:
+    (draft,) = await eventing_of([frame_result(5, one_person())])
+    message = json.loads(draft.body)
+
+    assert (draft.stream, draft.priority, draft.expiry_s) == ("detections/door", "detection", 7 * 86_400)
+    sent = json.loads(payloads.with_sequence(draft.body, epoch="01JC", seq=3))
+    jsonschema.validate(sent, payload_schema(payloads.Detections))
+    assert message["time"] == "2023-11-14T22:13:20.123Z"
+    assert message["monotonic_ms"] == 9_900
+    assert message["frame"] == {"width": 64, "height": 48, "number": 5}
+    assert message["latency_ms"] == {"capture_to_inference": 12.0, "inference": 58.0, "total": 100.0}
+    (found,) = message["objects"]
+    assert found["class"] == "person"
+    assert found["box"] == pytest.approx([1 / 64, 2 / 48, 3 / 64, 4 / 48], abs=1e-8)
+    assert "keypoints" not in found
+    assert message["config_version"] == 42
+
+
+@pytest.mark.parametrize(("publish_empty", "numbers"), [(True, [0, 1]), (False, [1])])
+async def test_empty_frame_is_told_unless_the_policy_says_otherwise(
+    publish_empty: bool, numbers: list[int]
+) -> None:
+    drafts = await eventing_of(
+        [frame_result(0, no_detections()), frame_result(1, one_person())], publish_empty=publish_empty
+    )
+    assert [json.loads(draft.body)["frame"]["number"] for draft in drafts] == numbers
+
+
+async def test_readings_and_scores_become_one_message_a_period() -> None:
+    results: list[Result] = [
+        SensorReadings(MOTOR, (reading("x", step, step / 10), reading("y", -step, step / 10)))
+        for step in range(25)
+    ]
+    score = Score("motor-anomaly", Stamp(10, 10), Stamp(20, 20), 0.31, 0.8)
+    results.insert(5, WindowResult(MOTOR, score, InferenceTiming(0, 0, 0, 0)))
+
+    drafts = await eventing_of(results, which="last")
+    messages = [json.loads(draft.body) for draft in drafts]
+
+    assert [[r["value"] for r in m["readings"]] for m in messages] == [[9, -9], [19, -19], [24, -24]]
+    assert [len(m["scores"]) for m in messages] == [1, 0, 0]
+    assert messages[0]["scores"][0]["threshold"] == 0.8
+    assert {draft.expiry_s for draft in drafts} == {60}
+    for draft in drafts:
+        sent = json.loads(payloads.with_sequence(draft.body, epoch="01JC", seq=1))
+        jsonschema.validate(sent, payload_schema(payloads.Telemetry))
+
+
+async def test_all_readings_are_told_when_the_policy_says_so() -> None:
+    results: list[Result] = [SensorReadings(MOTOR, (reading("x", step, step / 10),)) for step in range(10)]
+    (draft,) = await eventing_of(results, which="all")
+    assert [r["value"] for r in json.loads(draft.body)["readings"]] == list(range(10))
+
+
+def test_mean_is_of_the_good_readings_at_the_last_ones_time() -> None:
+    readings = [
+        reading("x", 1.0, 0.1),
+        reading("x", 3.0, 0.2),
+        reading("x", 900.0, 0.3, quality="bad"),
+        reading("y", 5.0, 0.1, quality="bad"),
+    ]
+    x, y = summarise(readings, "mean")
+    assert (x.value, x.at.monotonic_ns, x.quality) == (2.0, 300_000_000, "good")
+    assert (y.value, y.quality) == (5.0, "bad")
