@@ -348,8 +348,8 @@ class Session(Protocol):
 class Link(Protocol):
     """The way to the broker."""
 
-    async def connect(self, *, will: Publication, keepalive_s: int) -> Session:
-        """A new session with clean start.
+    async def connect(self, *, will: Publication | None, keepalive_s: int) -> Session:
+        """A new session with clean start; `will` is what the broker says for us if we fall silent.
 
         Raises:
             TransientError: not now; `path` carries the class of cause (dns, tcp, tls, refused, …).

@@ -60,7 +60,7 @@ class MqttLink:
     def __repr__(self) -> str:
         return f"MqttLink({self._broker}, client_id={self._client_id!r})"
 
-    async def connect(self, *, will: Publication, keepalive_s: int) -> MqttSession:
+    async def connect(self, *, will: Publication | None, keepalive_s: int) -> MqttSession:
         self._hung = [session for session in self._hung if session.thread_alive]
         if len(self._hung) >= _MOST_HUNG_THREADS:
             raise no_connection(

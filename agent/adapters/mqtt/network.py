@@ -38,7 +38,7 @@ class Asked:
     client_id: str
     username: str | None
     read_password: Callable[[], str | None]
-    will: Publication
+    will: Publication | None
     keepalive_s: int
     timeout_s: float
     most_inbound_bytes: int
@@ -130,7 +130,8 @@ class Network:
         if asked.username is not None:
             client.username_pw_set(asked.username, self._password())
         will = asked.will
-        client.will_set(will.topic, will.payload, will.qos, will.retain, properties_of(will))
+        if will is not None:
+            client.will_set(will.topic, will.payload, will.qos, will.retain, properties_of(will))
         client.on_connect = self._on_connect
         client.on_message = self._on_message
         client.on_subscribe = self._on_subscribe
