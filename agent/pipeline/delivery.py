@@ -143,6 +143,7 @@ class Delivery:
 
     async def wait_drained(self) -> None:
         """Wait until everything committed and announced so far has been acknowledged."""
+        self._look_again()
         await self._is_drained.wait()
 
     async def run(self) -> None:
@@ -155,6 +156,7 @@ class Delivery:
         leave_at = asyncio.get_running_loop().time() + max(0.0, within_s - _DISCONNECT_S)
         self._ending = _Ending(reason, leave_at - _FAREWELL_S, leave_at)
         self._interruptible.interrupt()
+        self._look_again()
         self._turn()
 
     async def _live(self) -> None:
@@ -255,6 +257,12 @@ class Delivery:
     async def _pause(self, delay_s: float) -> None:
         async with self._interruptible.section():
             await asyncio.sleep(delay_s)
+
+    def _look_again(self) -> None:
+        """What was committed a moment ago may not have been noticed yet."""
+        self._is_drained.clear()
+        self._drain.backlog.expect_more()
+        self._feed.look()
 
     def _turn(self) -> None:
         """Something may be sent, or the time to leave has come."""

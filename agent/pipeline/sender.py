@@ -56,6 +56,7 @@ class Sender:
         self._metrics = metrics
         self._refusals = refusals
         self._max_message_bytes = max_message_bytes
+        self._boot = clock.boot
         self._began_ns = clock.now().monotonic_ns
         self._session: Session | None = None
         self._acknowledged: list[int] = []
@@ -132,7 +133,7 @@ class Sender:
             self._refusals.announcement(item.topic, ack.reason)
         if answered.verdict == "later":
             self._retried_count += 1
-            log.info("delivery.message_held_back", code=ack.reason, failures=answered.parcel.failures + 1)
+            log.debug("delivery.message_held_back", code=ack.reason, failures=answered.parcel.failures + 1)
         return answered
 
     def flush(self) -> None:
@@ -144,12 +145,12 @@ class Sender:
         if now == before:
             return
         self._counted = now
-        count = self._metrics.count
-        count("delivery_published_total", now.published - before.published)
-        count("delivery_acknowledged_total", now.acknowledged - before.acknowledged)
-        count("delivery_retried_total", now.retried - before.retried)
-        count("delivery_unheard_total", now.unheard - before.unheard)
-        self._metrics.gauge("delivery_in_flight", now.in_flight)
+        metrics = self._metrics
+        metrics.count("delivery_published_total", now.published - before.published)
+        metrics.count("delivery_acknowledged_total", now.acknowledged - before.acknowledged)
+        metrics.count("delivery_retried_total", now.retried - before.retried)
+        metrics.count("delivery_unheard_total", now.unheard - before.unheard)
+        metrics.gauge("delivery_in_flight", now.in_flight)
 
     def _send(self, session: Session, parcel: Parcel, now: Stamp) -> None:
         """Raises: TransientError, if the session is over."""
@@ -172,10 +173,9 @@ class Sender:
 
     def _publication(self, row: Row, parcel: Parcel, now: Stamp) -> Publication:
         # A row committed before this process began may have been sent by the one before.
-        boot = self._clock.boot
-        is_older = row.boot != boot or row.committed_ns < self._began_ns
+        is_older = row.boot != self._boot or row.committed_ns < self._began_ns
         replay = parcel.sent_before or is_older
-        return publication_of(row, topics=self._topics, now=now, boot=boot, replay=replay)
+        return publication_of(row, topics=self._topics, now=now, boot=self._boot, replay=replay)
 
     def _settle_row(self, row: Row, answered: Answered, ack: Ack) -> None:
         match answered.verdict:
@@ -193,13 +193,13 @@ class Sender:
                 pass
 
     def _observe(self, row: Row, sent_ns: int, received_ns: int) -> None:
-        observe = self._metrics.observe
-        observe("stage_seconds", (received_ns - sent_ns) / 1e9, stage="ack")
-        if row.boot != self._clock.boot:
+        self._metrics.observe("stage_seconds", (received_ns - sent_ns) / 1e9, stage="ack")
+        if row.boot != self._boot:
             return
-        observe("stage_seconds", (sent_ns - row.committed_ns) / 1e9, stage="publish")
+        self._metrics.observe("stage_seconds", (sent_ns - row.committed_ns) / 1e9, stage="publish")
         if row.captured is not None:
-            observe("capture_to_ack_seconds", (received_ns - row.captured.monotonic_ns) / 1e9)
+            total_s = (received_ns - row.captured.monotonic_ns) / 1e9
+            self._metrics.observe("capture_to_ack_seconds", total_s)
 
     def _refuse(self, row: Row, reason: int) -> None:
         self._refused_count += 1
