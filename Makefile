@@ -5,7 +5,7 @@ SHELL = /bin/sh
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help venv venv-demo demo test check lint bench lock wheels-aarch64 clean
+.PHONY: help venv venv-demo demo test check lint bench generate lock wheels-aarch64 clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ lint: venv ## The part of check that runs no test
 
 bench: venv ## Measure the pipeline; ARGS="--json FILE" writes the figures
 	$(BIN)/python -m benchmarks.pipeline $(ARGS)
+
+generate: venv ## Write schemas and references anew from the models
+	$(BIN)/python tools/generate.py
 
 lock: venv ## Make requirements/*.txt anew; UPGRADE=1 takes the newest releases
 	@sh tools/lock.sh $(if $(UPGRADE),--upgrade)

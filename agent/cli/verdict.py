@@ -66,7 +66,9 @@ def judge(settings_file: Path, policy_file: Path | None, *, look_at_files: bool)
     warnings: list[str] = []
     if settings:
         warnings += advice_on_settings(settings)
-        warnings += advice_on_policy(document.policy, settings) if document else ()
+        warnings += (
+            advice_on_policy(document.policy, settings, look_at_files=look_at_files) if document else ()
+        )
     return Verdict(settings=settings, document=document, problems=tuple(problems), warnings=tuple(warnings))
 
 

@@ -14,10 +14,10 @@ Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Time = Annotated[str, AfterValidator(check_time), Field(json_schema_extra={"format": "date-time"})]
 """A moment with its zone, RFC 3339."""
 
-MediaPath = Annotated[str, AfterValidator(check_relative_path)]
+MediaPath = Annotated[str, AfterValidator(check_relative_path), Field(json_schema_extra={"format": "path"})]
 """A path below Settings' `media_root`, relative, that does not climb out of it."""
 
-StreamUrl = Annotated[str, AfterValidator(check_url)]
+StreamUrl = Annotated[str, AfterValidator(check_url), Field(json_schema_extra={"format": "uri"})]
 """An address without credentials; its host must be among Settings' `allowed_hosts`."""
 
 Device = Annotated[str, AfterValidator(check_device)]

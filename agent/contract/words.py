@@ -16,6 +16,8 @@ _BOUNDS: Final = {
     "exclusiveMaximum": "below",
 }
 
+_OF_FORMAT: Final = {"path": "a path", "uri": "an address", "date-time": "a time"}
+
 
 def wanted(schema: Schema, root: Schema) -> str:
     """What `schema` asks for.
@@ -101,8 +103,8 @@ def _bounds(schema: Schema) -> str:
 
 
 def _text(schema: Schema, _root: Schema) -> str:
-    if schema.get("format") == "path":
-        return "a path"
+    if kind := _OF_FORMAT.get(schema.get("format", "")):
+        return kind
     if schema.get("pattern") == f"^{NAME.pattern}$":
         return "a name"
     return "a text of the right form" if "pattern" in schema else "a text"

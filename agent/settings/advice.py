@@ -21,8 +21,8 @@ def advice_on_settings(settings: Settings) -> Iterator[str]:
         yield "allowed_hosts is empty: a policy can use no network camera"
 
 
-def advice_on_policy(policy: Policy, settings: Settings) -> Iterator[str]:
-    """Sentences about a valid policy. Looks for the files that it names: blocking."""
+def advice_on_policy(policy: Policy, settings: Settings, *, look_at_files: bool = True) -> Iterator[str]:
+    """Sentences about a valid policy. With `look_at_files` it looks for what is named there: blocking."""
     yield from _not_run_yet(policy)
     enabled = {name: source for name, source in policy.sources.items() if source.enabled}
     if not enabled:
@@ -32,7 +32,7 @@ def advice_on_policy(policy: Policy, settings: Settings) -> Iterator[str]:
     for name, source in enabled.items():
         where = f"policy.sources.{name}"
         match source:
-            case FileCamera() | ImagesCamera() if not _is_there(source.path, settings):
+            case FileCamera() | ImagesCamera() if look_at_files and not _is_there(source.path, settings):
                 yield f"{where}.path: {source.path} is not below media_root yet; the source waits for it"
             case NetworkCamera(secret=str()) if urlsplit(source.url).scheme == "http":
                 yield f"{where}.secret: over http its password can be read on the way"

@@ -55,7 +55,7 @@ class SecretSettings(Part):
         tuple[HostRule, ...],
         Field(
             min_length=1,
-            description="Where they may be sent: host names, addresses, *.suffix or networks (10.1.0.0/16).",
+            description="Where they may be sent: host names, addresses, `*.suffix`, networks (10.1.0.0/16).",
         ),
     ]
 

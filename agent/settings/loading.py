@@ -116,7 +116,9 @@ def _read(path: Path, parse: Callable[[bytes], T]) -> T:
         with path.open("rb") as file:
             body = file.read(MAX_BYTES + 1)
     except OSError as error:
-        problem = Problem(message=f"the file cannot be read: {error.strerror}", file=str(path), code=Code.FILE)
+        problem = Problem(
+            message=f"the file cannot be read: {error.strerror}", file=str(path), code=Code.FILE
+        )
         raise InvalidConfigError([problem]) from error
     try:
         return parse(body)

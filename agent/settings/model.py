@@ -125,8 +125,8 @@ class Settings(Part):
     allowed_hosts: Annotated[
         tuple[HostRule, ...],
         Field(
-            description="Hosts that a policy's cameras may be fetched from: host names, addresses, *.suffix "
-            "or networks (10.1.0.0/16; for hosts that are written as addresses)."
+            description="Hosts that a policy's cameras may be fetched from: host names, addresses, `*.suffix` or "
+            "networks (10.1.0.0/16; for hosts that are written as addresses)."
         ),
     ] = ()
     broker: Annotated[BrokerSettings, Field(description="The MQTT 5 broker.")]
