@@ -1,0 +1,1 @@
+"""What the agent says of itself: structured lines, without credentials, without floods."""
