@@ -65,5 +65,11 @@ TABLE: Final = (
     Metric("link_connected", "gauge", "1 while there is a session with the broker, else 0."),
     Metric("link_attempts_failed_total", "count", "Attempts to connect that failed, by cause.", ("cause",)),
     Metric("link_lost_total", "count", "Sessions that ended unasked, by cause.", ("cause",)),
+    Metric(
+        "loop_lag_seconds",
+        "observe",
+        "How late the event loop wakes a task that sleeps.",
+        buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0),
+    ),
     Metric("healthy", "gauge", "1 where a source or stage is ok, else 0.", ("who",)),
 )
