@@ -29,10 +29,10 @@ class Wire:
         Raises:
             OSError: the connection broke, or the packet is larger than we said we take.
         """
+        if count > self._largest:
+            self.error = OSError(f"a packet with {count} bytes came in; {self._largest} are allowed")
+            raise self.error
         if self._read == len(self._buffer):
-            if count > self._largest:
-                self.error = OSError(f"a packet with {count} bytes came in; {self._largest} are allowed")
-                raise self.error
             self._buffer = self._receive()
             self._read = 0
         piece = self._buffer[self._read : self._read + count]
