@@ -7,17 +7,20 @@ from typing import assert_never
 
 from agent.adapters.cameras.device import DeviceCamera
 from agent.adapters.cameras.images import ImageFolderCamera
-from agent.adapters.cameras.network import Credentials, NetworkCamera
+from agent.adapters.cameras.network import NetworkCamera
 from agent.adapters.cameras.pipe import PipeCamera
 from agent.adapters.cameras.synthetic import ConveyorCamera
 from agent.adapters.cameras.video_file import VideoFileCamera
 from agent.adapters.mqtt import MqttLink
 from agent.adapters.mqtt.tls import TlsFiles
 from agent.adapters.onnx import load_model
+from agent.adapters.onnx.anomaly import OnnxAnomaly
+from agent.adapters.onnx.detector import OnnxDetector
 from agent.adapters.sensors.system import SystemSensor
 from agent.adapters.sensors.vibration import VibrationSensor
 from agent.contract import sources
 from agent.contract.policy import Policy
+from agent.domain.errors import Code, RefusedError
 from agent.domain.ids import ModelName
 from agent.ports import AnomalyModel, Clock, DetectorModel, FrameSource, ReadingSource
 from agent.settings import Settings, resolve_media
@@ -187,6 +190,16 @@ def camera(stanza: sources.Camera, settings: Settings) -> Callable[[], FrameSour
             )
         case never:
             assert_never(never)
+
+
+def _credentials(
+    stanza: sources.RtspCamera | sources.HttpCamera, settings: Settings
+) -> tuple[str, str] | None:
+    """User name and password, as the secret's file says them now."""
+    if stanza.secret is None:
+        return None
+    secret = settings.secrets[stanza.secret]
+    return secret.username, secret.password().get_secret_value()
 
 
 def sensor(stanza: sources.Sensor) -> Callable[[], ReadingSource]:

@@ -6,7 +6,9 @@ import typer
 
 from agent import __version__
 from agent.cli.check import check
+from agent.cli.demo import app as demo_app
 from agent.cli.detect import detect
+from agent.cli.run import run
 
 app = typer.Typer(
     name="nanofleet",
@@ -30,6 +32,8 @@ def version() -> None:
 
 app.command()(check)
 app.command()(detect)
+app.command()(run)
+app.add_typer(demo_app, name="demo")
 
 
 def main() -> None:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from agent.cli.shots import Shot
     from agent.ports import DetectorModel
 
-_MISCONFIGURED = 78
-
 
 def detect(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Pictures and clips.")],
@@ -45,11 +43,15 @@ def detect(
 ) -> None:
     """Show what a model finds in pictures and clips.
 
-    A file that cannot be read is told on stderr; the others are still done, and the exit code is 1.
+    A file that cannot be read is told on stderr; the others are still done.
+    Exit codes: 0, 1 when a file or the model could not be used, 78 when the provider cannot be had.
     """
+    from agent.adapters.logs.configure import configure_logging
+    from agent.adapters.logs.scrub import Scrubber
     from agent.cli.findings import Drawings, JsonLines, Table
 
-    _log_to_stderr()
+    # Standard output belongs to the results.
+    configure_logging(stream=sys.stderr, scrubber=Scrubber())
     wanted, size = _frames(frames), _shape(shape)
     try:
         detector = _load(model, shape=size, provider=provider, threads=threads)
@@ -58,7 +60,7 @@ def detect(
             findings.append(Drawings(save))
     except NanofleetError as error:
         _complain(error.message)
-        raise typer.Exit(_MISCONFIGURED if isinstance(error, ConfigError) else 1) from error
+        raise typer.Exit(os.EX_CONFIG if isinstance(error, ConfigError) else 1) from error
     thresholds = Thresholds(confidence=confidence, iou=iou)
     failed = False
     for path in images:
@@ -156,13 +158,6 @@ def _shape(text: str) -> Literal["file", "auto"] | tuple[int, int]:
     if not (height.isdecimal() and width.isdecimal()):
         raise typer.BadParameter(f"{text!r}; file, auto or HEIGHTxWIDTH is wanted", param_hint="--shape")
     return int(height), int(width)
-
-
-def _log_to_stderr() -> None:
-    """Standard output belongs to the results."""
-    import structlog
-
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
 
 
 def _complain(message: str) -> None:

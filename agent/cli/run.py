@@ -45,15 +45,21 @@ def run(
     Exit code 0 after an ordered stop, 78 when settings or policy are wrong, 1 when a stage failed.
     """
     from agent.adapters.logs.configure import configure_logging
+    from agent.adapters.logs.output_guard import OutputGuard
     from agent.adapters.logs.scrub import Scrubber
     from agent.domain.errors import ConfigError, RefusedError
     from agent.settings import load_policy, load_settings
 
     scrubber = Scrubber()
-    logging = configure_logging(stream=sys.stdout, scrubber=scrubber)
+    # Before OpenCV and FFmpeg are loaded: what they print by themselves may hold credentials.
+    guard = OutputGuard(scrubber=scrubber)
+    guard.start()
+    logging = configure_logging(stream=guard.log_stream, scrubber=scrubber)
     code = 1
     try:
         settings = load_settings(settings_file)
+        for secret in settings.known_passwords():
+            scrubber.register_secret(secret)
         logging.set_level(settings.log.level)
         document = load_policy(policy_file or settings.policy_file, settings)
         report = asyncio.run(_serve(settings, document, logging, until_ended=until_ended))
@@ -64,9 +70,9 @@ def run(
         typer.echo(f"nanofleet: {error.message}", err=True)
         code = EXIT_CONFIG
     finally:
-        logging.flush()
-        sys.stdout.flush()
+        logging.close()
         sys.stderr.flush()
+        guard.close()
     # A thread that hangs in a library would keep the interpreter from ending by itself.
     os._exit(code)
 

@@ -139,9 +139,11 @@ class Capture(Generic[Item]):
         self._on_condition(self._name, "waiting", None, "opening")
         while not self._stopping.is_set():
             try:
-                if await self._live_once():
+                await self._live_once()
+                if not self._stopping.is_set():
+                    log.info("source.ended", source=self._name)
                     self._on_condition(self._name, "ok", None, "ended")
-                    return
+                return
             except (TransientError, RefusedError) as error:
                 delay_s = self._backoff.next_delay_s()
                 refused = isinstance(error, RefusedError)
@@ -156,8 +158,8 @@ class Capture(Generic[Item]):
                 )
                 await wait_for_event(self._stopping, timeout_s=delay_s)
 
-    async def _live_once(self) -> bool:
-        """One attempt; True when the source ended by itself, or was told to."""
+    async def _live_once(self) -> None:
+        """One attempt; returns when the source ended by itself, or was told to."""
         loop = asyncio.get_running_loop()
         self._intake.restart()
         attempt = _Attempt(
@@ -181,7 +183,7 @@ class Capture(Generic[Item]):
                 self._abandon(attempt.source.patience_s)
         error = ended.exception()
         if error is None:
-            return True
+            return
         if isinstance(error, NanofleetError):
             raise error
         # Not foreseen by the adapter, yet one source's trouble: it is restarted, and the trace is kept.

@@ -125,7 +125,7 @@ class Settings(Part):
     allowed_hosts: Annotated[
         tuple[HostRule, ...],
         Field(
-            description="Hosts that a policy's cameras may be fetched from: host names, addresses, `*.suffix` or "
+            description="Hosts that the cameras of a policy may be fetched from: names, addresses, `*.suffix` or "
             "networks (10.1.0.0/16; for hosts that are written as addresses)."
         ),
     ] = ()
@@ -145,3 +145,12 @@ class Settings(Part):
     @property
     def outbox_file(self) -> Path:
         return self.state_dir / "outbox.sqlite3"
+
+    def known_passwords(self) -> list[str]:
+        """Every password that these settings can name, for the log to hide. Reads their files: blocking.
+
+        Raises:
+            ConfigError: a file is missing, open to others or holds no password.
+        """
+        found = [self.broker.password(), *(secret.password() for secret in self.secrets.values())]
+        return [password.get_secret_value() for password in found if password is not None]
