@@ -59,7 +59,7 @@ def why_missing(asked: str, *, available: Sequence[str], failure: str | None) ->
     """One sentence for a person: what is missing, and what would be right."""
     comes_with = _COMES_WITH.get(asked, "another build of onnxruntime")
     if _RUNTIME_NAME[asked] not in available:
-        built = ", ".join(sorted(name_of([full]) for full in available))
+        built = ", ".join(name for name, full in _RUNTIME_NAME.items() if full in available)
         return f"this ONNX Runtime was built without {asked} (it has: {built}); it comes with {comes_with}"
     detail = f" ({failure})" if failure else ""
     return f"this ONNX Runtime has {asked}, but its libraries did not load{detail}; it needs {comes_with}"
