@@ -7,7 +7,7 @@ does it. We rely on Python's `repr` for the digits: both give the fewest that me
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 _MAX_WHOLE: Final = 2**53 - 1
@@ -50,7 +50,7 @@ def _parts(value: object) -> Iterator[str]:
                 yield ("," if index else "") + json.dumps(key, ensure_ascii=False) + ":"
                 yield from _parts(value[key])
             yield "}"
-        case Sequence():
+        case list() | tuple():
             yield "["
             for index, item in enumerate(value):
                 yield "," if index else ""

@@ -125,8 +125,8 @@ class Settings(Part):
     allowed_hosts: Annotated[
         tuple[HostRule, ...],
         Field(
-            description="Hosts that the cameras of a policy may be fetched from: names, addresses, `*.suffix` or "
-            "networks (10.1.0.0/16; for hosts that are written as addresses)."
+            description="Hosts that cameras of a policy may be fetched from: names, addresses, `*.suffix` "
+            "or networks (10.1.0.0/16; for hosts that are written as addresses)."
         ),
     ] = ()
     broker: Annotated[BrokerSettings, Field(description="The MQTT 5 broker.")]

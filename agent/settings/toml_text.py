@@ -80,15 +80,23 @@ def _items(statement: str, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
     begun, known = "", 0
     for down, line in enumerate(statement.split("\n")):
         begun += line + "\n"
-        try:
-            value: Any = tomllib.loads(begun + "]")
-        except tomllib.TOMLDecodeError:
+        value = _parsed(begun + "]") or _parsed(begun)
+        if value is None:
             continue
         for part in path:
             value = value[part]
+        if not isinstance(value, list):
+            return
         for index in range(known, len(value)):
             yield (*path, index), down
         known = len(value)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return None
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
@@ -96,12 +104,9 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(text.split("\n"), start=1):
         first = first if begun else number
         begun += line + "\n"
-        try:
-            tomllib.loads(begun)
-        except tomllib.TOMLDecodeError:
-            continue
-        yield first, begun
-        begun = ""
+        if _parsed(begun) is not None:
+            yield first, begun
+            begun = ""
 
 
 def _paths(said: Mapping[str, Any]) -> Iterator[KeyPath]:
