@@ -53,6 +53,14 @@ class FrameSource(Protocol):
 
         Raises:
             TransientError: the stream broke; the source will be closed and opened again.
+            RefusedError: so it did, and the same again is to be expected (a damaged file).
+        """
+
+    def interrupt(self) -> None:
+        """Nothing more is wanted: a `read` that waits for its time returns None at once.
+
+        Called from another thread (the event loop's), at any moment; never blocks, never raises. Only `close`
+        follows. A call that waits for a device or a host ends by its own timeout.
         """
 
     def close(self) -> None:
@@ -69,6 +77,8 @@ class ReadingSource(Protocol):
 
     def read(self) -> Sequence[Reading] | None:
         """The next readings, of one moment or of consecutive ones, oldest first; None at the end."""
+
+    def interrupt(self) -> None: ...
 
     def close(self) -> None: ...
 

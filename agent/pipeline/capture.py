@@ -38,6 +38,8 @@ class BlockingSource(Protocol[Captured_co]):
 
     def read(self) -> Captured_co | None: ...
 
+    def interrupt(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -70,6 +72,7 @@ class _Attempt(Generic[Item]):
     def stop(self) -> None:
         """End after the present call; if that never returns, its item goes nowhere."""
         self._stop.set()
+        self.source.interrupt()
 
     def is_hung(self) -> bool:
         since_ns = self._in_call_since_ns
@@ -140,10 +143,6 @@ class Capture(Generic[Item]):
         while not self._stopping.is_set():
             try:
                 await self._live_once()
-                if not self._stopping.is_set():
-                    log.info("source.ended", source=self._name)
-                    self._on_condition(self._name, "ok", None, "ended")
-                return
             except (TransientError, RefusedError) as error:
                 delay_s = self._backoff.next_delay_s()
                 refused = isinstance(error, RefusedError)
@@ -157,6 +156,11 @@ class Capture(Generic[Item]):
                     retry_in_s=round(delay_s, 2),
                 )
                 await wait_for_event(self._stopping, timeout_s=delay_s)
+            else:
+                if not self._stopping.is_set():
+                    log.info("source.ended", source=self._name)
+                    self._on_condition(self._name, "ok", None, "ended")
+                return
 
     async def _live_once(self) -> None:
         """One attempt; returns when the source ended by itself, or was told to."""

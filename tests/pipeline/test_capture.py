@@ -25,6 +25,7 @@ class ScriptedSource:
     def __init__(self, script: Iterator[Step], lives: list["ScriptedSource"], *, patience_s: float) -> None:
         self.patience_s = patience_s
         self.closed = False
+        self.interrupted = threading.Event()
         self._script = script
         lives.append(self)
 
@@ -36,6 +37,9 @@ class ScriptedSource:
         if isinstance(step, Exception):
             raise step
         return step() if callable(step) else step
+
+    def interrupt(self) -> None:
+        self.interrupted.set()
 
     def close(self) -> None:
         self.closed = True
@@ -165,6 +169,16 @@ async def test_stop_ends_a_source_that_would_go_on_for_ever() -> None:
     await until(lambda: len(stand.items) > 10)
     stand.capture.stop()
     await running
+    assert stand.lives[0].closed
+
+
+async def test_stop_wakes_a_source_that_waits_for_its_time() -> None:
+    stand = Stand(1, lambda: stand.lives[0].interrupted.wait(timeout=20) or None, patience_s=60)
+    running = asyncio.ensure_future(stand.run())
+    await until(lambda: stand.items == [1])
+    stand.capture.stop()
+    await running
+    assert stand.lives[0].interrupted.is_set()
     assert stand.lives[0].closed
 
 
