@@ -172,6 +172,8 @@ def test_advice_tells_what_is_probably_not_meant(settings: Settings) -> None:
                 },
             },
             "rules": {"r": {"when": "true"}},
+            "publish": {"keep_until": "stored"},
+            "power": {"mode": "eco"},
         }
     )
     said = "\n".join(advice_on_policy(policy, settings))
@@ -181,6 +183,8 @@ def test_advice_tells_what_is_probably_not_meant(settings: Settings) -> None:
         "models.n: no",
         "door.secret: over http",
         "clip.path",
+        "keep_until",
+        "eco",
         "clip: it has",
     ):
         assert words in said
