@@ -139,6 +139,9 @@ class Agent:
             on_inbound=_ignore,
             on_connected=self._on_connected,
         )
+        self._cameras = {
+            name for name, stanza in policy.sources.items() if isinstance(stanza, sources.CameraPart)
+        }
         self.captures = {
             SourceName(name): self._capture(SourceName(name), policy, models)
             for name, stanza in policy.sources.items()
@@ -146,7 +149,7 @@ class Agent:
         }
 
     async def run(self, stop: asyncio.Event, *, until_ended: bool) -> None:
-        """Work until `stop`, or until all sources have ended and the broker has everything.
+        """Work until `stop`, or until all cameras have ended and the broker has everything.
 
         Raises:
             ExceptionGroup: a stage ended unexpectedly; all others were cancelled.
@@ -186,7 +189,7 @@ class Agent:
         return described["status"] != "failed", {"connected": self.delivery.connected, **described}
 
     async def _stop_in_order(self, stages: Stages) -> None:
-        """Close each stage's input, from left to right, and await its end; cancel what misses its deadline."""
+        """Close each stage's input, left to right, and await its end; cancel what misses its deadline."""
         log.info("agent.stopping")
         self._notifier.stopping()
         for capture in self.captures.values():
@@ -206,6 +209,11 @@ class Agent:
 
     async def _stop_when_ended(self, stages: Stages, stop: asyncio.Event) -> None:
         """Files that are read once: go on until the last of their messages has been acknowledged."""
+        await all_ended(
+            [task for task, name in zip(stages["capture"], self.captures, strict=True) if name in self._cameras]
+        )
+        for capture in self.captures.values():
+            capture.stop()
         await all_ended(stages["capture"])
         self.scheduler.close()
         await all_ended(stages["inference"])

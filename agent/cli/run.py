@@ -32,7 +32,7 @@ def run(
     until_ended: Annotated[
         bool,
         typer.Option(
-            "--until-ended", help="Leave when every source has ended and the broker has everything."
+            "--until-ended", help="Leave when every camera has ended and the broker has everything."
         ),
     ] = False,
     report_file: Annotated[

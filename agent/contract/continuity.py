@@ -1,4 +1,4 @@
-"""How a consumer proves that nothing is missing: duplicates dropped, gaps named, declared losses accounted for.
+"""How a consumer proves that nothing is missing: duplicates dropped, gaps named, losses accounted for.
 
 Sequence numbers of a stream have no gaps when they are given, messages may arrive twice and out of order, and
 what the node had to drop is declared on its `loss` stream. So whatever is neither received nor declared is
@@ -46,8 +46,8 @@ class StreamKey:
 class Continuity:
     """Follows the streams of any number of nodes.
 
-    A gap is judged between the first and the last number seen of a stream: a consumer that joined late does not miss
-    what came before.
+    A gap is judged between the first and the last number seen of a stream: a consumer that joined late does
+    not miss what came before.
 
     >>> continuity = Continuity()
     >>> head = {"site": "plant", "node": "n1", "epoch": "01J"}
