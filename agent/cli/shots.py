@@ -71,7 +71,7 @@ def read_clip(path: Path, frames: frozenset[int] | None) -> Iterator[Shot]:
     Raises:
         RefusedError: it is no clip, or ends before the last frame asked for; what came before was given.
     """
-    from agent.adapters.cameras.opencv import VideoFileCamera
+    from agent.adapters.cameras.video_file import VideoFileCamera
 
     last = max(frames) if frames else None
     number = 0
@@ -86,9 +86,10 @@ def read_clip(path: Path, frames: frozenset[int] | None) -> Iterator[Shot]:
                     yield Shot(path, number, pixels)
                 number += 1
     except (RefusedError, TransientError) as error:
-        raise RefusedError(f"is neither a picture nor a clip: {error.message}", code=Code.FILE) from error
-    if number == 0:
-        raise RefusedError("holds no frame", code=Code.FILE)
+        # The camera names the file, as we do ourselves.
+        reason = error.message.removeprefix(f"{path.absolute()} ")
+        reason = reason if number else f"holds no picture, and {reason}"
+        raise RefusedError(reason, code=Code.FILE) from error
     if last is not None and number <= last:
         lacking = ", ".join(str(frame) for frame in sorted(frames or ()) if frame >= number)
         raise RefusedError(f"ends after {number} frames: it has no frame {lacking}", code=Code.FILE)
