@@ -64,7 +64,7 @@ class Table:
     def add(self, shot: Shot, found: Detections, class_names: Mapping[int, str]) -> None:
         from rich.markup import escape
 
-        place = (escape(str(shot.path)), "" if shot.frame is None else str(shot.frame))
+        place = (escape(shot.path.name), "" if shot.frame is None else str(shot.frame))
         if not len(found):
             self._table.add_row(*place, "nothing", style="dim")
         for one, box in zip(_objects(shot, found, class_names), found.boxes.tolist(), strict=True):
