@@ -230,7 +230,7 @@ def our_client(
         turn(client.is_connected)
         yield client, acks, turn
     finally:
-        wire.close()
+        wire.finish(linger_s=0)
         client.release()
 
 

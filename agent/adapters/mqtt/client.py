@@ -43,7 +43,7 @@ class PahoClient(Client):
         self._keepalive = keepalive_s * 2 / 3  # type: ignore[assignment]
 
     def release(self) -> None:
-        """Close the pair of sockets that paho wakes its thread by."""
+        """Close the pair of sockets that paho wakes its thread by. Nothing may be sent any more."""
         self._reset_sockets()
 
     def _create_socket(self) -> Wire:

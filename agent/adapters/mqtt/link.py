@@ -13,9 +13,6 @@ from agent.ports import Clock, Publication
 _MOST_HUNG_THREADS = 3
 """Name resolution cannot be interrupted: a thread in it is abandoned, but not without limit."""
 
-_GRACE_S = 5.0
-"""Beside dialling: for CONNECT and its answer."""
-
 
 class MqttLink:
     """Fulfils `ports.Link` with paho, MQTT 5, clean start.
@@ -40,6 +37,7 @@ class MqttLink:
         username: str | None = None,
         password_file: Path | None = None,
         dial_timeout_s: float = 15.0,
+        connack_timeout_s: float = 5.0,
         most_inbound_bytes: int = 262_144,
     ) -> None:
         if tls is None and not insecure:
@@ -53,6 +51,7 @@ class MqttLink:
         self._username = username
         self._password_file = password_file
         self._dial_timeout_s = dial_timeout_s
+        self._connack_timeout_s = connack_timeout_s
         self._most_inbound_bytes = most_inbound_bytes
         self._hung: list[MqttSession] = []
         self._read_password()
@@ -78,7 +77,7 @@ class MqttLink:
         )
         session = MqttSession(asked=asked, clock=self._clock)
         self._hung.append(session)
-        await session.establish(timeout_s=self._dial_timeout_s + _GRACE_S)
+        await session.establish(timeout_s=self._dial_timeout_s + self._connack_timeout_s)
         self._hung.remove(session)
         return session
 

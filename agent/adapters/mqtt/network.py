@@ -9,6 +9,7 @@ from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -25,6 +26,11 @@ from agent.ports import Ack, Clock, Closed, Inbound, Limits, Publication
 
 _MOST_UNREAD = 32
 """Messages that the broker may send ahead of our reading them: at QoS 1 it waits, at QoS 0 we drop."""
+
+_FAR_TOO_MANY = 1_024
+"""A broker that sends so many ahead does not honour our Receive Maximum (mosquitto 2.0 goes beyond, too)."""
+
+_LINGER_S = 1.0
 
 _PACKET_OVERHEAD_BYTES = 66_000
 """Topic and properties beside an inbound payload."""
@@ -53,6 +59,7 @@ class Network:
         self._clock = clock
         self._post = post
         self._given_up = False
+        self._leaving = False
         self._socket: socket.socket | None = None
         self._wire: Wire | None = None
         self._established = False
@@ -71,6 +78,11 @@ class Network:
     @property
     def alive(self) -> bool:
         return self._thread.is_alive()
+
+    def leave(self, client: PahoClient) -> None:
+        """End the connection in order, after what was published."""
+        self._leaving = True
+        client.disconnect(ReasonCode(PacketTypes.DISCONNECT, "Normal disconnection"))
 
     def give_up(self) -> None:
         """End the connection, or the attempt, at once. From any thread."""
@@ -121,8 +133,9 @@ class Network:
             while not self._given_up and client.loop(turn_s) == MQTTErrorCode.MQTT_ERR_SUCCESS:
                 pass
         finally:
-            wire.close()
-            client.release()
+            wire.finish(linger_s=_LINGER_S if self._leaving else 0.0)
+            if not self._established:
+                client.release()  # else whoever publishes may be using what it closes
 
     def _client(self, wire: Wire) -> PahoClient:
         asked = self._asked
@@ -198,11 +211,12 @@ class Network:
         self._post(Established(client, limits))
 
     def _on_message(self, client: Client, _userdata: object, message: MQTTMessage) -> None:
-        if self._arrived - self.read >= _MOST_UNREAD:
-            if message.qos == 0:
-                self.dropped += 1
-                return
-            self._end("closed", f"the broker sent more than {_MOST_UNREAD} unacknowledged messages")
+        unread = self._arrived - self.read
+        if unread >= _MOST_UNREAD and message.qos == 0:
+            self.dropped += 1
+            return
+        if unread >= _FAR_TOO_MANY:
+            self._end("closed", f"the broker sent {unread} messages without waiting for an answer")
             client.disconnect()
             return
         try:

@@ -5,13 +5,11 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 
 import structlog
-from paho.mqtt.client import Client
 from paho.mqtt.enums import MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from agent.adapters.mqtt.causes import no_connection
+from agent.adapters.mqtt.client import PahoClient
 from agent.adapters.mqtt.events import Arrived, Ended, Established, NetworkEvent, Subscribed
 from agent.adapters.mqtt.network import Asked, Network
 from agent.adapters.mqtt.packets import packet_size, properties_of
@@ -41,7 +39,7 @@ class MqttSession:
         self._arrived = asyncio.Event()
         self._subscribing: dict[int, asyncio.Future[tuple[int, ...]]] = {}
         self._established: asyncio.Future[Established] = self._loop.create_future()
-        self._client: Client | None = None
+        self._client: PahoClient | None = None
         self._limits = Limits(1, None, None)
         self._closed: Closed | None = None
         self._gone = asyncio.Event()
@@ -133,7 +131,7 @@ class MqttSession:
     async def disconnect(self) -> None:
         if self._client is None or self._closed is not None:
             return
-        self._client.disconnect(ReasonCode(PacketTypes.DISCONNECT, "Normal disconnection"))
+        self._network.leave(self._client)
         try:
             async with asyncio.timeout(_DISCONNECT_TIMEOUT_S):
                 await self._gone.wait()
@@ -178,6 +176,8 @@ class MqttSession:
 
     def _end(self, ended: Ended) -> None:
         self._closed = ended.closed
+        if self._client is not None:
+            self._client.release()
         self._events.append(ended.closed)
         self._gone.set()
         if self._network.dropped:

@@ -12,6 +12,9 @@ _NOT_YET_VALID: Final = 9
 _EXPIRED: Final = 10
 _UNKNOWN_ISSUER: Final = frozenset({18, 19, 20, 21})
 _WRONG_HOST: Final = frozenset({62, 64})
+_NOT_TLS: Final = frozenset(
+    {"wrong version number", "unexpected message", "record layer failure", "packet length too long"}
+)
 # Source: OpenSSL, include/openssl/x509_vfy.h.in, X509_V_ERR_* and X509_V_FLAG_NO_CHECK_TIME.
 _NO_CHECK_TIME: Final = 0x200000
 
@@ -86,7 +89,9 @@ def _explain_other(error: ssl.SSLError, files: TlsFiles) -> str:
         if files.certificate is None:
             return f"the broker ended the handshake ({said}); it may want a client certificate"
         return f"the broker did not accept our certificate {files.certificate} ({said})"
-    if "wrong version number" in reason or "record layer failure" in reason:
+    if "eof" in reason:
+        return "what answered there hung up during the TLS handshake; it may speak plain text on this port"
+    if reason in _NOT_TLS:
         return f"what answered there does not speak TLS ({reason})"
     return f"the TLS handshake failed: {reason}"
 

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import time
 
 _READ_BYTES = 65_536
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -61,7 +62,25 @@ class Wire:
         self._socket.setblocking(flag)
 
     def close(self) -> None:
-        self._socket.close()
+        """That paho is through with the connection. It is closed by `finish`."""
+
+    def finish(self, *, linger_s: float) -> None:
+        """Close the connection once the broker has, or after `linger_s`.
+
+        To close it while something comes in makes the kernel reset it, and the broker may lose what it has
+        not read yet: our last messages.
+        """
+        deadline = time.monotonic() + linger_s
+        try:
+            socket.socket.shutdown(self._socket, socket.SHUT_WR)
+            while (left_s := deadline - time.monotonic()) > 0:
+                self._socket.settimeout(left_s)
+                if not socket.socket.recv(self._socket, _READ_BYTES):
+                    break
+        except OSError:
+            pass  # it has ended, and so there is nothing to wait for
+        finally:
+            self._socket.close()
 
     def abort(self) -> None:
         """End the connection at once; the network thread finds it ended."""
