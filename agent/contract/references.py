@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-SENSOR_KINDS = frozenset({"system", "vibration"})
+SENSOR_KINDS: Final = ("system", "vibration")
 
 
 @dataclass(frozen=True, slots=True)
