@@ -12,7 +12,7 @@ STAGES = (
     "publish",
     "ack",
 )
-"""In order. capture: decoding; queue: waiting in the mailbox; outbox: handed over until committed;
+"""In order. capture: what decoding costs its thread, without waiting; queue: waiting in the mailbox; outbox: handed over until committed;
 publish: committed until written to the broker; ack: written until its PUBACK."""
 
 

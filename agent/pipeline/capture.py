@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from time import thread_time_ns
 from typing import Generic, Protocol, TypeVar
 
 import structlog
@@ -58,8 +59,10 @@ class _Attempt(Generic[Item]):
         intake: Intake[Item],
         clock: Clock,
         on_first: Callable[[], None],
+        on_decoded: Callable[[float], None],
         grace_s: float,
     ) -> None:
+        self._on_decoded = on_decoded
         self.source = source
         self._grace_s = grace_s
         self._intake = intake
@@ -84,9 +87,11 @@ class _Attempt(Generic[Item]):
             self._timed(self.source.open)
             first = True
             while not self._stop.is_set():
+                began_ns = thread_time_ns()
                 item = self._timed(self.source.read)
                 if item is None or self._stop.is_set():
                     return
+                self._on_decoded((thread_time_ns() - began_ns) / 1e9)
                 if first:
                     first = False
                     self._on_first()
@@ -172,6 +177,7 @@ class Capture(Generic[Item]):
             intake=self._intake,
             clock=self._clock,
             on_first=lambda: _tell(loop, self._came_alive),
+            on_decoded=lambda seconds: self._metrics.observe("stage_seconds", seconds, stage="capture"),
             grace_s=self._hang_grace_s,
         )
         ended = asyncio.wrap_future(attempt.ended)

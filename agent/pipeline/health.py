@@ -17,6 +17,8 @@ from agent.ports import Clock, Metrics, Outbox, Publication, Status
 
 _TICK_S = 1.0
 
+_NOTHING_YET = MailboxStatistics(offered=0, taken=0, held=0, dropped={})
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -63,7 +65,7 @@ class Health:
         self._started_ns = clock.now().monotonic_ns
         self._conditions: dict[str, payloads.Condition] = {}
         self._last_beat_ns = self._started_ns
-        self._last_taken: dict[SourceName, int] = {}
+        self._last_flow: Mapping[SourceName, MailboxStatistics] = {}
 
     @property
     def status(self) -> Literal["ok", "degraded", "failed"]:
@@ -125,12 +127,15 @@ class Health:
         flow = self._flow()
         outbox = await self._outbox.statistics()
         machine = await in_thread("machine", self._machine)
+        rates = self._rates(flow, now.monotonic_ns)
+        self._count(flow)
+        self._last_flow, self._last_beat_ns = flow, now.monotonic_ns
         beat = payloads.Heartbeat(
             time=rfc3339(now.wall_ns),
             clock="synced" if self._clock.synced() else "unsynced",
             uptime_s=round((now.monotonic_ns - self._started_ns) / 1e9, 1),
             session=self._session(),
-            fps=self._rates(flow, now.monotonic_ns),
+            fps=rates,
             dropped={
                 name: {str(cause): count for cause, count in mailbox.dropped.items()}
                 for name, mailbox in flow.items()
@@ -158,9 +163,16 @@ class Health:
         """Inferences a second of each source since the last beat."""
         elapsed_s = max((now_ns - self._last_beat_ns) / 1e9, 1e-9)
         rates: dict[str, float] = {
-            name: round((statistics.taken - self._last_taken.get(name, 0)) / elapsed_s, 2)
+            name: round((statistics.taken - self._last_flow.get(name, _NOTHING_YET).taken) / elapsed_s, 2)
             for name, statistics in flow.items()
         }
-        self._last_beat_ns = now_ns
-        self._last_taken = {name: statistics.taken for name, statistics in flow.items()}
         return rates
+
+    def _count(self, flow: Mapping[SourceName, MailboxStatistics]) -> None:
+        """Bring the counters up to what the mailboxes have counted."""
+        for name, now in flow.items():
+            before = self._last_flow.get(name, _NOTHING_YET)
+            self._metrics.count("frames_offered_total", now.offered - before.offered, source=name)
+            for cause, dropped in now.dropped.items():
+                new = dropped - before.dropped.get(cause, 0)
+                self._metrics.count("frames_dropped_total", new, source=name, cause=cause)

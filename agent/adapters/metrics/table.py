@@ -41,6 +41,13 @@ TABLE: Final = (
         STAGE_BUCKETS_S,
     ),
     Metric("frames_inferred_total", "count", "Frames that went through a model.", ("source",)),
+    Metric("frames_offered_total", "count", "Frames and windows that were captured.", ("source",)),
+    Metric(
+        "frames_dropped_total",
+        "count",
+        "Frames and windows that were not inferred, by cause.",
+        ("source", "cause"),
+    ),
     Metric("objects_total", "count", "Objects that were detected.", ("source",)),
     Metric("source_restarts_total", "count", "Times a source failed, by code.", ("source", "code")),
     Metric("source_hangs_total", "count", "Times a source's thread hung and was abandoned.", ("source",)),
