@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 from agent.domain.ids import Stream
-from agent.ports import Draft, OutboxStatistics, Priority, Row
-from tests.fakes.clock import FakeClock
+from agent.ports import Clock, Draft, OutboxStatistics, Priority, Row
 
 EPOCH = "01JCXW5N1EFAKE0UTB0X000001"
 
@@ -17,7 +16,7 @@ _RANK = {priority: rank for rank, priority in enumerate(get_args(Priority))}
 class FakeOutbox:
     """Fulfils `ports.Outbox`; `rows` are those that wait, by key."""
 
-    def __init__(self, *, clock: FakeClock, epoch: str = EPOCH) -> None:
+    def __init__(self, *, clock: Clock, epoch: str = EPOCH) -> None:
         self.epoch = epoch
         self.rows: dict[int, Row] = {}
         self.acknowledged: list[int] = []
