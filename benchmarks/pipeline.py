@@ -1,0 +1,109 @@
+"""Measure the pipeline: raw `session.run`, our worker on frames from memory, and the whole agent.
+
+All three take turns in one call, round after round, because only ratios within the same minutes of the
+same machine mean anything. docs/benchmarks.md says how to read what it prints.
+"""
+
+import json
+import sys
+import tempfile
+from itertools import count
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from agent.adapters.logs.configure import configure_logging
+from agent.adapters.logs.scrub import Scrubber
+from agent.domain.errors import NanofleetError
+from benchmarks.broker import running_broker
+from benchmarks.environment import Environment, describe_machine, describe_run
+from benchmarks.figures import Round, figures_of, latencies_of
+from benchmarks.footage import render_footage
+from benchmarks.lanes import both_lanes, usable_cores, warm_up_of
+from benchmarks.rounds import STEPS_PER_ROUND, Bench
+from benchmarks.subject import default_model, read_subject
+from benchmarks.tables import print_tables
+
+_ROUNDS: Final = 3
+_FRAMES: Final = 120
+_QUICK_FRAMES: Final = 12
+
+
+def main(
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write figures and environment.", metavar="FILE")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One small round: shows that all works, measures little.")
+    ] = False,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help=f"How often everything is measured. [default: {_ROUNDS}]")
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(min=6, help=f"Frames counted in each run. [default: {_FRAMES}]")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="A detector. Default: YOLOv8n of the test data.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Measure, print tables to stdout, and write the figures where --json says."""
+    environment = describe_machine()
+    configure_logging(stream=sys.stderr, scrubber=Scrubber(), level="warning")
+    rounds = rounds or (1 if quick else _ROUNDS)
+    frames = frames or (_QUICK_FRAMES if quick else _FRAMES)
+    try:
+        with _progress() as progress, tempfile.TemporaryDirectory(prefix="nanofleet-bench-") as name:
+            measured, described = _measure(
+                Path(name), model or default_model(), rounds=rounds, frames=frames, progress=progress
+            )
+    except (NanofleetError, RuntimeError, TimeoutError, ValueError) as error:
+        typer.echo(f"benchmarks.pipeline: {error}", err=True)
+        raise typer.Exit(1) from error
+    environment |= described | {"rounds": rounds, "frames": frames, "quick": quick}
+    figures = figures_of(measured)
+    print_tables(Console(), figures, measured, environment)
+    if json_file is not None:
+        numbers = {figure.name: figure.value for figure in [*figures, *latencies_of(measured)]}
+        json_file.write_text(json.dumps({"figures": numbers, "environment": environment}, indent=2) + "\n")
+
+
+def _measure(
+    folder: Path, model: Path, *, rounds: int, frames: int, progress: Progress
+) -> tuple[list[Round], Environment]:
+    subject = read_subject(model)
+    lanes = both_lanes(usable_cores())
+    video_frames = frames + warm_up_of(frames, lanes=lanes[1].lanes)
+    rendering = progress.add_task("rendering the video", total=video_frames)
+    footage = render_footage(folder, frames=video_frames, advance=lambda: progress.advance(rendering))
+    measuring = progress.add_task("", total=rounds * STEPS_PER_ROUND)
+    begun = count()
+
+    def begin(what: str) -> None:
+        progress.update(measuring, description=what, completed=next(begun))
+
+    with running_broker(folder) as broker:
+        bench = Bench(
+            subject=subject,
+            footage=footage,
+            broker=broker,
+            folder=folder,
+            lanes=lanes,
+            frames=frames,
+            begin=begin,
+        )
+        measured = [bench.round(number) for number in range(rounds)]
+    progress.update(measuring, description="done", completed=rounds * STEPS_PER_ROUND)
+    return measured, describe_run(subject, footage, broker=broker.name)
+
+
+def _progress() -> Progress:
+    """On stderr: stdout is for the tables."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    return Progress(*columns, console=Console(stderr=True))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,131 @@
+"""The inference worker as the agent runs it, on frames that lie decoded in memory."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent import __version__
+from agent.adapters.metrics.prometheus import PrometheusMetrics
+from agent.adapters.onnx import load_model
+from agent.adapters.onnx.detector import OnnxDetector
+from agent.adapters.system.clock import SystemClock
+from agent.domain.ids import SourceName
+from agent.domain.thresholds import Thresholds
+from agent.pipeline.handover import Handover
+from agent.pipeline.inference import InferenceWorker
+from agent.pipeline.intake import FrameIntake
+from agent.pipeline.results import FrameResult, Result
+from agent.pipeline.scheduler import Scheduler
+from agent.pipeline.supervise import Ticks, in_thread
+from agent.ports import Status
+from benchmarks.lanes import Lanes, rate_hz, warm_up_of
+from benchmarks.subject import Subject
+
+_SOURCE: Final = SourceName("memory")
+RESULTS_HELD: Final = 64
+"""As `agent/app.py` has it."""
+
+_POLL_S: Final = 1.0
+_PATIENCE_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRun:
+    """Frames a second, and how long a frame took from its capture to its detections (the median)."""
+
+    rate_hz: float
+    frame_ms: float
+
+
+def run_worker(
+    subject: Subject,
+    pictures: Sequence[NDArray[np.uint8]],
+    lanes: Lanes,
+    *,
+    frames: int,
+    one_by_one: bool = False,
+) -> WorkerRun:
+    """Letterbox, run and decode `frames` of `pictures`, taken in turn, through a mailbox that waits.
+
+    With `one_by_one` the next frame is captured when the result of the last has arrived: nothing queues, and
+    `frame_ms` is what one frame takes. Else the mailbox is never empty, and `rate_hz` is what can be had.
+
+    Raises:
+        RuntimeError: the model failed, or no result came for half a minute.
+    """
+    detector = load_model(name="subject", path=subject.path, threads=lanes.threads)
+    if not isinstance(detector, OnnxDetector):
+        raise TypeError(f"{subject.path.name} is no detector")
+    warm_up = warm_up_of(frames, lanes=lanes.lanes)
+    bench = _serve(detector, pictures, lanes, frames=warm_up + frames, one_by_one=one_by_one)
+    results = asyncio.run(bench)
+    took_ns = [result.timing.finished_ns - result.captured.monotonic_ns for result in results[warm_up:]]
+    finished_ns = [result.timing.finished_ns for result in results]
+    return WorkerRun(rate_hz=rate_hz(finished_ns, warm_up=warm_up), frame_ms=median(took_ns) / 1e6)
+
+
+async def _serve(
+    detector: OnnxDetector,
+    pictures: Sequence[NDArray[np.uint8]],
+    lanes: Lanes,
+    *,
+    frames: int,
+    one_by_one: bool,
+) -> list[FrameResult]:
+    """The worker with its mailbox and hand-over, joined as `agent/app.py` joins them."""
+    clock = SystemClock()
+    scheduler = Scheduler(clock=clock)
+    handover: Handover[Result] = Handover(loop=asyncio.get_running_loop(), capacity=RESULTS_HELD)
+    worker = InferenceWorker(
+        scheduler=scheduler,
+        results=handover,
+        lanes=lanes.lanes,
+        clock=clock,
+        metrics=PrometheusMetrics(version=__version__),
+        ticks=Ticks(clock=clock),
+        on_condition=_hear,
+    )
+    mailbox = scheduler.add_camera(_SOURCE, model=detector, thresholds=Thresholds(), overflow="wait")
+    intake = FrameIntake(source=_SOURCE, mailbox=mailbox, clock=clock)
+    turn = threading.Semaphore(1 if one_by_one else frames)
+
+    def offer() -> None:
+        for number in range(frames):
+            if not turn.acquire(timeout=_PATIENCE_S) or not intake.accept(pictures[number % len(pictures)]):
+                return
+        scheduler.close()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(worker.run(), name="inference")
+            group.create_task(in_thread("frames", offer), name="frames")
+            gathering = group.create_task(_gather(handover, frames, turn), name="results")
+    finally:
+        # Whatever happened, no lane may go on beside the next measurement.
+        scheduler.close()
+    return gathering.result()
+
+
+async def _gather(handover: Handover[Result], frames: int, turn: threading.Semaphore) -> list[FrameResult]:
+    """All results in order of arrival; each gives `turn` to one more frame."""
+    results: list[FrameResult] = []
+    silent_s = 0.0
+    while len(results) < frames:
+        result = await handover.get(timeout_s=_POLL_S)
+        silent_s = 0.0 if result is not None else silent_s + _POLL_S
+        if silent_s > _PATIENCE_S:
+            raise RuntimeError(f"the worker gave {len(results)} of {frames} results and then none")
+        if isinstance(result, FrameResult):
+            results.append(result)
+            turn.release()
+    return results
+
+
+def _hear(who: str, status: Status, code: str | None, message: str | None) -> None:
+    """What the worker tells of its model; a failure is in the log, and its frames are missed by `_gather`."""
