@@ -21,6 +21,7 @@ from agent.domain.latency import STAGES
 from agent.pipeline.supervise import in_thread, within
 from agent.report import MessageFlow, Percentiles, RunReport, SourceFlow
 from agent.settings import Settings, UnixSocket
+from agent.settings.advice import advice_on_policy, advice_on_settings
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +50,7 @@ async def run_agent(
         ExceptionGroup: a stage ended unexpectedly; everything else was stopped.
     """
     loop = asyncio.get_running_loop()
+    await in_thread("advise", lambda: _advise(settings, document))
     clock = SystemClock()
     began_ns = clock.now().monotonic_ns
     metrics = PrometheusMetrics(version=__version__)
@@ -98,6 +100,14 @@ async def run_agent(
         await within(_OUTBOX_CLOSE_S, "outbox", asyncio.shield(outbox.close()))
         await in_thread("run-record", lambda: record.end(ending))
     return report
+
+
+def _advise(settings: Settings, document: PolicyDocument) -> None:
+    """Say what is allowed and yet probably not meant; plain text towards the broker, loudly."""
+    if settings.broker.allow_insecure:
+        log.warning("config.insecure", host=settings.broker.host, port=settings.broker.port)
+    for sentence in (*advice_on_settings(settings), *advice_on_policy(document.policy, settings)):
+        log.info("config.advice", advice=sentence)
 
 
 def _info(document: PolicyDocument, models: assembly.Models, started: payloads.Started) -> payloads.Info:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -126,4 +127,4 @@ def _need_demo_extra() -> None:
             f"nanofleet demo: {error.name} is missing; install nanofleet[cpu,demo], or call `make demo`",
             err=True,
         )
-        raise typer.Exit(78) from error
+        raise typer.Exit(os.EX_CONFIG) from error

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from agent.report import RunReport
     from agent.settings import Settings
 
-EXIT_CONFIG = 78
-"""EX_CONFIG of sysexits.h: the unit does not start the agent again until somebody mends it."""
-
 
 def run(
     settings_file: Annotated[
@@ -68,7 +65,8 @@ def run(
         code = 0
     except (ConfigError, RefusedError) as error:
         typer.echo(f"nanofleet: {error.message}", err=True)
-        code = EXIT_CONFIG
+        # The unit does not start the agent again on this code, until somebody mends it.
+        code = os.EX_CONFIG
     finally:
         logging.close()
         sys.stderr.flush()
