@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import assert_never
 
+import cv2
+
 from agent.adapters.cameras.device import DeviceCamera
 from agent.adapters.cameras.images import ImageFolderCamera
 from agent.adapters.cameras.network import NetworkCamera
@@ -24,7 +26,6 @@ from agent.domain.errors import Code, RefusedError
 from agent.domain.ids import ModelName
 from agent.ports import AnomalyModel, Clock, DetectorModel, FrameSource, ReadingSource
 from agent.settings import Settings, resolve_media
-
 
 Models = dict[ModelName, DetectorModel | AnomalyModel]
 
@@ -61,6 +62,8 @@ def load_models(policy: Policy, settings: Settings, *, threads: int) -> Models:
         RefusedError: a file is missing, is another one than its hash says, or cannot be decoded.
         ConfigError: a provider was asked for strictly and is not there.
     """
+    # Several cameras resize at once, each in its own thread: OpenCV's pool would only make them wait.
+    cv2.setNumThreads(1)
     used = {source.model for source in policy.sources.values() if source.enabled and source.model}
     return {
         ModelName(name): load_model(
