@@ -341,7 +341,8 @@ class Session(Protocol):
         The caller keeps the window: at most `limits.receive_maximum` QoS 1 messages without an ack.
 
         Raises:
-            RefusedError: larger than the broker's maximum packet size. Nothing was sent.
+            RefusedError: larger than the broker's maximum packet size (`E_SIZE`), or not to be sent at all.
+                Nothing was sent.
             TransientError: the connection is gone.
         """
 

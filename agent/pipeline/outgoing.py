@@ -4,6 +4,7 @@ from typing import Final, Literal
 
 from agent.contract.payloads import with_sequence
 from agent.contract.topics import Topics
+from agent.domain.errors import Code, RefusedError
 from agent.domain.stamp import Stamp
 from agent.ports import Publication, Row
 
@@ -34,10 +35,17 @@ def verdict_of(reason: int) -> Verdict:
 
 
 def publication_of(row: Row, *, topics: Topics, now: Stamp, boot: str, replay: bool) -> Publication:
-    """`row` as it goes out now. What is not JSON carries epoch and seq as user properties."""
+    """`row` as it goes out now. What is not JSON carries epoch and seq as user properties.
+
+    Raises:
+        RefusedError: its body is no message of a stream. A bad row must not end the process again and again.
+    """
     properties = {**row.properties, "replay": "1"} if replay else row.properties
     if row.content_type == _JSON:
-        payload = with_sequence(row.body, epoch=row.epoch, seq=row.seq)
+        try:
+            payload = with_sequence(row.body, epoch=row.epoch, seq=row.seq)
+        except ValueError as error:
+            raise RefusedError(str(error), code=Code.SCHEMA, path=row.stream) from error
     else:
         payload = row.body
         properties = {**properties, "epoch": row.epoch, "seq": str(row.seq)}

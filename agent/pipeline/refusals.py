@@ -33,20 +33,25 @@ class Refusals:
         self._clock = clock
         self._metrics = metrics
         self._on_condition = on_condition
-        self._refused: dict[tuple[str, int], _Refused] = {}
+        self._refused: dict[tuple[str, str], _Refused] = {}
         self._last_ns = 0
 
-    def row(self, row: Row, code: int, why: str) -> None:
+    def row(self, row: Row, code: int | None, why: str) -> None:
         """A row was set aside."""
-        if count := self._note(row.stream, code):
+        if count := self._note(row.stream, _name(code)):
             log.warning(
-                "delivery.row_refused", stream=row.stream, seq=row.seq, code=code, reason=why, count=count
+                "delivery.row_refused",
+                stream=row.stream,
+                seq=row.seq,
+                code=_name(code),
+                reason=why,
+                count=count,
             )
 
-    def announcement(self, topic: str, code: int) -> None:
+    def announcement(self, topic: str, code: int | None) -> None:
         """A retained topic cannot be written."""
-        if count := self._note(topic, code):
-            log.warning("delivery.announcement_refused", topic=topic, code=code, count=count)
+        if count := self._note(topic, _name(code)):
+            log.warning("delivery.announcement_refused", topic=topic, code=_name(code), count=count)
 
     def look(self) -> None:
         """Now and then: forget what is long past."""
@@ -54,9 +59,9 @@ class Refusals:
             self._refused.clear()
             self._on_condition("delivery", "ok", None, None)
 
-    def _note(self, what: str, code: int) -> int:
+    def _note(self, what: str, code: str) -> int:
         """How many to tell of in the log; 0 when it is too early for another line."""
-        self._metrics.count("delivery_refused_total", code=f"0x{code:02X}")
+        self._metrics.count("delivery_refused_total", code=code)
         now_ns = self._last_ns = self._clock.now().monotonic_ns
         refused = self._refused.get((what, code))
         if refused is None:
@@ -69,7 +74,12 @@ class Refusals:
         return count
 
     def _tell_condition(self) -> None:
-        named = [f"{what} (0x{code:02X})" for what, code in sorted(self._refused)]
+        named = [f"{what} ({code})" for what, code in sorted(self._refused)]
         more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
         message = f"the broker refuses {', '.join(named[:_MOST_NAMED])}{more}; the rest goes on"
         self._on_condition("delivery", "degraded", Code.REFUSED, message)
+
+
+def _name(code: int | None) -> str:
+    """A reason code as the standard writes it; what we refuse ourselves has none."""
+    return "unsendable" if code is None else f"0x{code:02X}"

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import structlog
 
 from agent.contract.topics import Topics
-from agent.domain.errors import RefusedError, TransientError
+from agent.domain.errors import Code, RefusedError, TransientError
 from agent.domain.stamp import Stamp
 from agent.pipeline.drain import Answered, Drain, Parcel
 from agent.pipeline.outgoing import NO_SUBSCRIBER, PACKET_TOO_LARGE, publication_of
@@ -130,7 +131,7 @@ class Sender:
         if isinstance(item, Row):
             self._settle_row(item, answered, ack)
         elif answered.verdict in {"refused", "oversize"}:
-            self._refusals.announcement(item.topic, ack.reason)
+            self._refuse(item, ack.reason, "the broker refuses it")
         if answered.verdict == "later":
             self._retried_count += 1
             log.debug("delivery.message_held_back", code=ack.reason, failures=answered.parcel.failures + 1)
@@ -155,21 +156,24 @@ class Sender:
     def _send(self, session: Session, parcel: Parcel, now: Stamp) -> None:
         """Raises: TransientError, if the session is over."""
         item = parcel.item
-        publication = self._publication(item, parcel, now) if isinstance(item, Row) else item
-        if len(publication.payload) > self._max_message_bytes:
-            self._refuse_oversize(
-                item, f"{len(publication.payload)} bytes, {self._max_message_bytes} allowed"
-            )
-            return
         try:
+            publication = self._publication(item, parcel, now) if isinstance(item, Row) else item
+            self._check_size(publication)
             ticket = session.publish(publication)
         except RefusedError as error:
-            self._refuse_oversize(item, error.message)
+            is_oversize = error.code == Code.SIZE
+            self._refuse(item, PACKET_TOO_LARGE if is_oversize else None, error.message)
             return
         if publication.qos:
             self._drain.sent(parcel, ticket, now.monotonic_ns)
         if isinstance(item, Row):
             self._published_count += 1
+
+    def _check_size(self, publication: Publication) -> None:
+        size = len(publication.payload)
+        if size > self._max_message_bytes:
+            message = f"{size} bytes, {self._max_message_bytes} are allowed"
+            raise RefusedError(message, code=Code.SIZE, path=publication.topic)
 
     def _publication(self, row: Row, parcel: Parcel, now: Stamp) -> Publication:
         # A row committed before this process began may have been sent by the one before.
@@ -185,10 +189,8 @@ class Sender:
                 self._unheard_count += ack.reason == NO_SUBSCRIBER
                 self._observe(row, answered.sent_ns, ack.received_ns)
                 log.debug("delivery.row_acknowledged", trace=row.trace, code=ack.reason)
-            case "refused":
-                self._refuse(row, ack.reason)
-            case "oversize":
-                self._refuse_oversize(row, "the broker takes no message of this size")
+            case "refused" | "oversize":
+                self._refuse(row, ack.reason, "the broker refuses it")
             case "later":
                 pass
 
@@ -201,15 +203,11 @@ class Sender:
             total_s = (received_ns - row.captured.monotonic_ns) / 1e9
             self._metrics.observe("capture_to_ack_seconds", total_s)
 
-    def _refuse(self, row: Row, reason: int) -> None:
-        self._refused_count += 1
-        self._outbox.refuse(row.key, reason="refused", code=reason)
-        self._refusals.row(row, reason, "the broker refuses it")
-
-    def _refuse_oversize(self, item: Row | Publication, why: str) -> None:
+    def _refuse(self, item: Row | Publication, code: int | None, why: str) -> None:
         if isinstance(item, Publication):
-            self._refusals.announcement(item.topic, PACKET_TOO_LARGE)
+            self._refusals.announcement(item.topic, code)
             return
         self._refused_count += 1
-        self._outbox.refuse(item.key, reason="oversize", code=PACKET_TOO_LARGE)
-        self._refusals.row(item, PACKET_TOO_LARGE, why)
+        reason: Literal["refused", "oversize"] = "oversize" if code == PACKET_TOO_LARGE else "refused"
+        self._outbox.refuse(item.key, reason=reason, code=code)
+        self._refusals.row(item, code, why)

@@ -224,6 +224,32 @@ def _room_in(publication: Publication, largest: int) -> int:
     return largest - 3 - (2 + len(publication.topic)) - 2 * publication.qos - 1 - properties
 
 
+@pytest.mark.parametrize(
+    "publication",
+    [
+        Publication("base/+/x", b"{}"),
+        Publication("t" * 70_000, b"{}"),
+        Publication("topic", b"{}", properties={"k": "v" * 70_000}),
+    ],
+    ids=["wildcard", "long topic", "long property"],
+)
+async def test_what_no_packet_can_hold_is_refused_and_the_session_goes_on(
+    broker: ScriptedBroker, publication: Publication
+) -> None:
+    async with session_of(broker) as session:
+        with pytest.raises(RefusedError, match="cannot be packed") as raised:
+            session.publish(publication)
+        assert raised.value.code == Code.SCHEMA
+        session.publish(Publication("topic", b"good"))
+        await until(lambda: len(broker.published) == 1)
+        assert broker.published[0].payload == b"good"
+
+
+async def test_a_session_without_a_keepalive_is_a_mistake(broker: ScriptedBroker) -> None:
+    with pytest.raises(ValueError, match="never noticed"):
+        await link_of(broker.port).connect(will=WILL, keepalive_s=0)
+
+
 async def test_an_identifier_that_still_waits_is_passed_over(broker: ScriptedBroker) -> None:
     broker.on_publish = lambda _sent: None
     async with session_of(broker) as session:

@@ -60,6 +60,8 @@ class MqttLink:
         return f"MqttLink({self._broker}, client_id={self._client_id!r})"
 
     async def connect(self, *, will: Publication | None, keepalive_s: int) -> MqttSession:
+        if keepalive_s < 1:
+            raise ValueError(f"without a keepalive a dead line is never noticed; {keepalive_s} s is none")
         self._hung = [session for session in self._hung if session.thread_alive]
         if len(self._hung) >= _MOST_HUNG_THREADS:
             raise no_connection(

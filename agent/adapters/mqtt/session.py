@@ -72,20 +72,11 @@ class MqttSession:
         client = self._client
         if client is None or self._closed is not None:
             raise self._no_longer()
-        properties = properties_of(publication)
-        largest = self._limits.maximum_packet_size
-        if largest is not None and (size := packet_size(publication, properties)) > largest:
-            message = f"a packet for {publication.topic} has {size} bytes, the broker takes {largest}"
-            raise RefusedError(message, code=Code.SIZE, path=publication.topic)
-        while True:
-            sent = client.publish(
-                publication.topic, publication.payload, publication.qos, publication.retain, properties
-            )
-            if sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
-                return sent.mid
-            # The identifiers have gone round, and this one still waits for its PUBACK: take the next.
-            if sent.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
-                raise self._no_longer()
+        try:
+            return self._send(client, publication)
+        except (ValueError, OverflowError) as error:  # paho's and ours, for what no packet can hold
+            message = f"a message for {publication.topic!r} cannot be packed: {error}"
+            raise RefusedError(message, code=Code.SCHEMA, path=publication.topic) from error
 
     async def subscribe(self, topics: Sequence[str], *, no_local: bool) -> None:
         if self._client is None or self._closed is not None:
@@ -138,6 +129,22 @@ class MqttSession:
         except TimeoutError:
             log.warning("link.disconnect_timed_out", timeout_s=_DISCONNECT_TIMEOUT_S)
             self._network.give_up()
+
+    def _send(self, client: PahoClient, publication: Publication) -> int:
+        properties = properties_of(publication)
+        largest = self._limits.maximum_packet_size
+        if largest is not None and (size := packet_size(publication, properties)) > largest:
+            message = f"a packet for {publication.topic} has {size} bytes, the broker takes {largest}"
+            raise RefusedError(message, code=Code.SIZE, path=publication.topic)
+        while True:
+            sent = client.publish(
+                publication.topic, publication.payload, publication.qos, publication.retain, properties
+            )
+            if sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS:
+                return sent.mid
+            # The identifiers have gone round, and this one still waits for its PUBACK: take the next.
+            if sent.rc != MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
+                raise self._no_longer()
 
     def _no_longer(self) -> TransientError:
         if self._closed is not None:
