@@ -10,8 +10,9 @@ import structlog
 
 from agent.contract.payloads import LastOffline
 from agent.contract.topics import Topics
-from agent.domain.errors import Code, RefusedError, TransientError
+from agent.domain.errors import Code, TransientError
 from agent.pipeline.announcements import Announcements
+from agent.pipeline.connecting import Connector
 from agent.pipeline.conversation import Conversation
 from agent.pipeline.drain import Drain
 from agent.pipeline.feed import Feed
@@ -20,19 +21,17 @@ from agent.pipeline.outage import Outage
 from agent.pipeline.presence import Presence
 from agent.pipeline.refusals import Refusals
 from agent.pipeline.sender import DeliveryStatistics, Sender
-from agent.pipeline.supervise import Ticks, accompany
+from agent.pipeline.supervise import Ticks, accompany, within
 from agent.ports import Clock, Closed, Condition, Inbound, Link, Metrics, Outbox, Session, Status
 
 log = structlog.get_logger(__name__)
 
 _BEAT_S: Final = 0.25
-_FAREWELL_S: Final = 1.0
-_DISCONNECT_S: Final = 2.0
+_DRAIN_SHARE: Final = 0.5
+_FAREWELL_SHARE: Final = 0.25
 _MOST_BYTES_IN_FLIGHT: Final = 1_048_576
 
 _NEEDS_A_PERSON: Final = frozenset({"tls", "refused", "taken-over"})
-_BEFORE_CONNECT: Final = frozenset({"dns", "tcp"})
-"""Causes by which no CONNECT was sent: its session number has been seen by nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,7 @@ class _Ending:
     reason: str
     say_at: float
     leave_at: float
+    gone_at: float
 
 
 class Delivery:
@@ -75,23 +75,27 @@ class Delivery:
         backoff_base_s: float = 1.0,
         backoff_cap_s: float = 60.0,
     ) -> None:
-        self._link = link
-        self._outbox = outbox
         self._announcements = announcements
         self._clock = clock
         self._metrics = metrics
         self._ticks = ticks
         self._topics = topics
-        self._keepalive_s = keepalive_s
         self._on_condition = on_condition
         self._on_inbound = on_inbound
         self._on_connected = on_connected
-        self._subscriptions = (topics.state, *subscriptions)
         self._ack_timeout_s = ack_timeout_s
         self._outage = Outage(
             clock=clock, random=random, backoff_base_s=backoff_base_s, backoff_cap_s=backoff_cap_s
         )
         self._presence = Presence(topics=topics, clock=clock)
+        self._connector = Connector(
+            link=link,
+            outbox=outbox,
+            presence=self._presence,
+            keepalive_s=keepalive_s,
+            subscriptions=(topics.state, *subscriptions),
+            on_condition=on_condition,
+        )
         self._refusals = Refusals(clock=clock, metrics=metrics, on_condition=on_condition)
         self._drain = Drain(window=window, most_bytes=_MOST_BYTES_IN_FLIGHT, batch=batch, random=random)
         self._feed = Feed(
@@ -110,8 +114,6 @@ class Delivery:
             refusals=self._refusals,
             max_message_bytes=max_message_bytes,
         )
-        self._number = 0
-        self._number_is_fresh = False
         self._conversation: Conversation | None = None
         self._ending: _Ending | None = None
         self._interruptible = Interruptible()
@@ -126,7 +128,7 @@ class Delivery:
     @property
     def session(self) -> int:
         """The number of the session, or of the one being tried; 0 before the first."""
-        return self._number
+        return self._connector.number
 
     @property
     def last_offline(self) -> LastOffline | None:
@@ -152,9 +154,13 @@ class Delivery:
         self._ticks.retire("delivery")
 
     def stop(self, *, reason: str, within_s: float) -> None:
-        """Let `run` end: drain while there is a session and time, say `offline` with `reason`, disconnect."""
-        leave_at = asyncio.get_running_loop().time() + max(0.0, within_s - _DISCONNECT_S)
-        self._ending = _Ending(reason, leave_at - _FAREWELL_S, leave_at)
+        """Let `run` end: drain while there is a session and time, say `offline` with `reason`, disconnect.
+
+        Without a session it ends at once. Half of the time may go into draining.
+        """
+        now = asyncio.get_running_loop().time()
+        say_at = now + _DRAIN_SHARE * within_s
+        self._ending = _Ending(reason, say_at, say_at + _FAREWELL_SHARE * within_s, now + within_s)
         self._interruptible.interrupt()
         self._look_again()
         self._turn()
@@ -170,17 +176,16 @@ class Delivery:
                 self._conversation = None
                 self._is_connected.clear()
                 self._metrics.gauge("link_connected", 0)
-                await session.disconnect()
+                await self._leave(session)
             await self._wait_after_loss(closed)
 
     async def _attempt(self) -> Session | None:
         """A session, subscribed; None after a failure, which has been waited out, or when told to stop."""
         try:
             async with self._interruptible.section():
-                return await self._establish()
+                return await self._connector.establish()
         except TransientError as error:
             cause = error.path or str(error.code)
-            self._number_is_fresh = cause in _BEFORE_CONNECT
             delay_s = self._outage.fail(cause)
             self._metrics.count("link_attempts_failed_total", cause=cause)
             log.info(
@@ -194,28 +199,11 @@ class Delivery:
             await self._pause(delay_s)
         return None
 
-    async def _establish(self) -> Session:
-        if not self._number_is_fresh:
-            self._number = await self._outbox.next_session()
-        self._number_is_fresh = False
-        will = self._presence.will(self._number)
-        session = await self._link.connect(will=will, keepalive_s=self._keepalive_s)
-        try:
-            await session.subscribe(self._subscriptions, no_local=True)
-        except RefusedError as error:
-            # What the node has to say is worth no less because it may not listen.
-            log.warning("link.subscription_refused", code=error.code, message=error.message)
-            self._on_condition("delivery", "degraded", error.code, error.message)
-        except BaseException:
-            await session.disconnect()
-            raise
-        return session
-
     async def _converse(self, session: Session) -> Closed:
         self._outage.end()
         self._conversation = Conversation(
             session=session,
-            number=self._number,
+            number=self._connector.number,
             state_topic=self._topics.state,
             drain=self._drain,
             sender=self._sender,
@@ -226,7 +214,9 @@ class Delivery:
             ack_timeout_s=self._ack_timeout_s,
             drained=self._is_drained,
         )
-        log.info("link.connected", session=self._number, receive_maximum=session.limits.receive_maximum)
+        log.info(
+            "link.connected", session=self._connector.number, receive_maximum=session.limits.receive_maximum
+        )
         self._on_condition("link", "ok", None, None)
         self._on_connected(self._outage.last)
         self._metrics.gauge("link_connected", 1)
@@ -235,13 +225,13 @@ class Delivery:
 
     async def _wait_after_loss(self, closed: Closed) -> None:
         if self._ending is not None:
-            log.info("link.left", session=self._number, reason=self._ending.reason)
+            log.info("link.left", session=self._connector.number, reason=self._ending.reason)
             return
         delay_s = self._outage.begin(closed.cause)
         self._metrics.count("link_lost_total", cause=closed.cause)
         log.info(
             "link.lost",
-            session=self._number,
+            session=self._connector.number,
             cause=closed.cause,
             detail=closed.detail,
             retry_in_s=round(delay_s, 2),
@@ -253,6 +243,13 @@ class Delivery:
     def _tell_condition(self, cause: str, code: Code, message: str) -> None:
         status: Status = "degraded" if cause in _NEEDS_A_PERSON else "waiting"
         self._on_condition("link", status, code, message)
+
+    async def _leave(self, session: Session) -> None:
+        if self._ending is None:
+            await session.disconnect()
+        else:
+            left_s = self._ending.gone_at - asyncio.get_running_loop().time()
+            await within(max(0.0, left_s), "link", session.disconnect())
 
     async def _pause(self, delay_s: float) -> None:
         async with self._interruptible.section():

@@ -200,6 +200,23 @@ async def test_an_ordered_stop_drains_says_offline_and_disconnects() -> None:
         assert node.outbox.rows == {}
 
 
+async def test_a_stop_waits_for_acknowledgements_while_there_is_time() -> None:
+    node = DeliveryNode()
+    node.link.answer = lambda publication: None if publication.topic == DOOR else 0
+    node.commit(5)
+    async with node.running():
+        session = await node.session()
+        await until(lambda: len(seqs(session)) == 5)
+        node.delivery.stop(reason="signal", within_s=4)
+        await until(lambda: node.delivery.connected)
+        said_early = len(states(session)) > 1
+        for sent in session.sent[1:]:
+            session.acknowledge(sent.ticket)
+        await until(lambda: session.left)
+        assert (said_early, node.outbox.rows) == (False, {})
+        assert states(session)[-1]["state"] == "offline"
+
+
 async def test_a_stop_that_cannot_drain_still_says_offline_by_its_deadline() -> None:
     node = DeliveryNode(window=2)
     node.link.answer = lambda publication: None if publication.topic == DOOR else 0
@@ -207,8 +224,8 @@ async def test_a_stop_that_cannot_drain_still_says_offline_by_its_deadline() -> 
     async with node.running():
         session = await node.session()
         await until(lambda: len(seqs(session)) == 2)
-        node.delivery.stop(reason="signal", within_s=3.2)
-        await until(lambda: session.left, within_s=3.2)
+        node.delivery.stop(reason="signal", within_s=1)
+        await until(lambda: session.left, within_s=1)
         farewell = session.sent[-1].publication
         assert json.loads(farewell.payload)["state"] == "offline"
         # The window is full of what is not acknowledged, and QoS 0 does not count in it.
