@@ -1,0 +1,72 @@
+"""What the event loop asks of the database thread."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from agent.adapters.outbox.work import Refusal
+from agent.domain.errors import NanofleetError
+from agent.ports import Draft, OutboxStatistics, Priority, Row, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """A draft; `size` is what it takes of the queue's bytes."""
+
+    draft: Draft
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """The broker has these rows."""
+
+    keys: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """As `ports.Outbox.fetch`; `answer` is called from the thread."""
+
+    after: Mapping[Priority, int]
+    limit: int
+    answer: Callable[[list[Row]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AskStatistics:
+    """As `ports.Outbox.statistics`."""
+
+    answer: Callable[[OutboxStatistics], None]
+
+
+@dataclass(frozen=True, slots=True)
+class NextSession:
+    """As `ports.Outbox.next_session`."""
+
+    answer: Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Nothing comes after it."""
+
+
+Question = Fetch | AskStatistics | NextSession
+Command = Append | Acknowledge | Refusal | Question | Close
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """What the thread tells, unasked; each is called from the thread and passes on to the loop.
+
+    `opened`: the first attempt to open has ended (with the error that forbids to go on); `epoch`: a file is
+    open; `released`: so many drafts and bytes no longer take up room in the queue; `news`: there may be more
+    to send; `condition`: as `ports.Condition`; `ended`: the thread is done, with what it died of, if it did.
+    """
+
+    opened: Callable[[NanofleetError | None], None]
+    epoch: Callable[[str], None]
+    released: Callable[[int, int], None]
+    news: Callable[[], None]
+    condition: Callable[[Status, str | None, str | None], None]
+    ended: Callable[[BaseException | None], None]

@@ -1,0 +1,113 @@
+"""What waits in the file, for whoever sends it."""
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from agent.adapters.outbox import rows
+from agent.adapters.outbox.books import Books
+from agent.adapters.outbox.bounds import Bounds, Present
+from agent.adapters.outbox.numbering import Numbering
+from agent.adapters.outbox.rows import Placed, Stored
+from agent.adapters.outbox.schema import RANKS
+from agent.ports import Priority, Row
+
+_STEP: Final = 64
+_MOST_SPOILED: Final = 2_048
+"""Rows that one sweep drops, so that its transaction stays short."""
+
+
+@dataclass(slots=True)
+class Found:
+    """Rows to be sent, and others that turned out to be too old, or not what was written."""
+
+    rows: list[Row] = field(default_factory=list)
+    expired: list[Placed] = field(default_factory=list)
+    damaged: list[Placed] = field(default_factory=list)
+
+
+class Reader:
+    """Reads, changes nothing."""
+
+    def __init__(
+        self,
+        *,
+        connection: sqlite3.Connection,
+        epoch: str,
+        boots: Mapping[int, str],
+        books: Books,
+        numbering: Numbering,
+        bounds: Bounds,
+    ) -> None:
+        self._connection = connection
+        self._epoch = epoch
+        self._boots = boots
+        self._books = books
+        self._numbering = numbering
+        self._bounds = bounds
+
+    def fetch(
+        self, after: Mapping[Priority, int], limit: int, *, without: frozenset[int], present: Present
+    ) -> Found:
+        """Up to `limit` rows above `after`, without the keys of `without`: by priority, then oldest first."""
+        found = Found()
+        for rank, priority in enumerate(RANKS):
+            cursor = after.get(priority, 0)
+            while len(found.rows) < limit:
+                stored = self._select(rank, cursor, limit - len(found.rows))
+                if not stored:
+                    break
+                cursor = stored[-1].placed.key
+                for one in stored:
+                    self._sort(one, found, without, present)
+        return found
+
+    def spoiled(self, present: Present) -> Found:
+        """What is too old or damaged at the old end of each priority, up to the first row that is neither.
+
+        One that lies behind a row that keeps longer is found by `fetch`, so it is never sent.
+        """
+        found = Found()
+        for rank in range(len(RANKS)):
+            cursor, step = 0, 1
+            while not found.rows and len(found.expired) < _MOST_SPOILED:
+                stored = self._select(rank, cursor, step)
+                if not stored:
+                    break
+                cursor, step = stored[-1].placed.key, _STEP
+                for one in stored:
+                    if not found.rows:
+                        self._sort(one, found, frozenset(), present)
+            found.rows.clear()
+        return found
+
+    def oldest_age_s(self, present: Present) -> float:
+        """How old the row is that was committed first; 0 where nothing waits."""
+        for one in self._rows("ORDER BY key LIMIT 1", ()):
+            if one.row is not None:
+                return present.age_ns(one.row.made, boot=one.row.boot, synced=one.synced) / 1e9
+        return 0.0
+
+    def _select(self, rank: int, above: int, limit: int) -> list[Stored]:
+        return self._rows("WHERE rank = ? AND key > ? ORDER BY key LIMIT ?", (rank, above, limit))
+
+    def _rows(self, where: str, values: tuple[int, ...]) -> list[Stored]:
+        return rows.select(
+            self._connection,
+            where,
+            values,
+            epoch=self._epoch,
+            streams=self._books.names,
+            boots=self._boots,
+        )
+
+    def _sort(self, one: Stored, found: Found, without: frozenset[int], present: Present) -> None:
+        row = one.row
+        if row is None:
+            found.damaged.append(one.placed)
+        elif self._bounds.expired(row, present.age_ns(row.made, boot=row.boot, synced=one.synced)):
+            found.expired.append(one.placed)
+        elif row.key not in without:
+            committed_ns = self._numbering.committed_ns(row.key)
+            found.rows.append(row if committed_ns is None else replace(row, committed_ns=committed_ns))

@@ -1,0 +1,71 @@
+"""What can still be learnt from an outbox file that is damaged, before it is moved aside."""
+
+import sqlite3
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from agent.adapters.outbox.books import Tally, read_tallies
+from agent.adapters.outbox.faults import DamagedStoreError
+from agent.adapters.outbox.ledger import UNKNOWN_STREAM, Drop, read_entries
+from agent.adapters.outbox.meta import read_meta
+from agent.adapters.outbox.schema import side_files
+
+ASIDE_SUFFIX: Final = ".damaged"
+
+
+@dataclass(frozen=True, slots=True)
+class Salvage:
+    """`drops` is what the old generation loses; `session` and `next_key` go on where they were, if known."""
+
+    drops: tuple[Drop, ...]
+    epoch: str | None = None
+    session: int | None = None
+    next_key: int | None = None
+
+
+def salvage(path: Path) -> Salvage:
+    """Read what a damaged file still tells. Any part of it may be missing; never raises for what is in it."""
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection,
+    ):
+        return _read(connection)
+    return Salvage(drops=_unknown(None))
+
+
+def move_aside(path: Path) -> Path:
+    """Rename the file, its log and its index; one that was moved aside before is replaced.
+
+    The file goes first: without it, its log is known to be a stray, but a file without its log would be
+    taken for whole, and would give its last numbers again.
+    """
+    aside = path.with_name(path.name + ASIDE_SUFFIX)
+    for old, new in zip((path, *side_files(path)), (aside, *side_files(aside)), strict=True):
+        if old.exists():
+            old.replace(new)
+    return aside
+
+
+def _read(connection: sqlite3.Connection) -> Salvage:
+    epoch, session, next_key = None, None, None
+    with suppress(sqlite3.Error, DamagedStoreError):
+        meta = read_meta(connection)
+        epoch, session, next_key = meta.epoch, meta.session, meta.next_key
+    drops: tuple[Drop, ...] = ()
+    with suppress(sqlite3.Error, DamagedStoreError):
+        tallies = read_tallies(connection).values()
+        drops = tuple(_waiting(tally, epoch) for tally in tallies if tally.waiting > 0)
+    with suppress(sqlite3.Error, TypeError):
+        drops += tuple(entry.drop for entry in read_entries(connection, "WHERE told = 0", ()))
+    return Salvage(drops=drops or _unknown(epoch), epoch=epoch, session=session, next_key=next_key)
+
+
+def _waiting(tally: Tally, epoch: str | None) -> Drop:
+    return Drop(tally.stream, epoch, None, None, tally.waiting, "damaged")
+
+
+def _unknown(epoch: str | None) -> tuple[Drop, ...]:
+    """Nobody knows of which stream, nor how much."""
+    return (Drop(UNKNOWN_STREAM, epoch, None, None, 0, "damaged"),)

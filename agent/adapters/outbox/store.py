@@ -1,0 +1,299 @@
+"""One open outbox file, and the transactions that change it. Used by the database thread only."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from agent.adapters.outbox import refused
+from agent.adapters.outbox.bounds import Bounds, Present
+from agent.adapters.outbox.changes import Changes
+from agent.adapters.outbox.faults import DiskFullError, DiskRefusedError, translate
+from agent.adapters.outbox.ledger import Entry
+from agent.adapters.outbox.loss import LossTeller
+from agent.adapters.outbox.meta import Meta, read_boots, write_meta
+from agent.adapters.outbox.opening import open_file, was_cut
+from agent.adapters.outbox.reading import Found, Reader
+from agent.adapters.outbox.room import Room
+from agent.adapters.outbox.rows import size_of
+from agent.adapters.outbox.schema import RANKS, transaction
+from agent.adapters.outbox.work import Work
+from agent.contract.topics import Topics
+from agent.domain.errors import NanofleetError
+from agent.ports import Clock, Metrics, OutboxStatistics, Priority, Row
+
+log = structlog.get_logger(__name__)
+
+SYNC_EVERY_NS: Final = 10_000_000_000
+"""At most so long until what was committed is also on the disk itself."""
+
+_SWEEP_EVERY_NS: Final = 1_000_000_000
+_MOST_TOLD: Final = 256
+
+
+class Store:
+    """The accounts are cached here, so a file has one writer: `opening` locks it.
+
+    Every method raises DiskRefusedError (nothing was changed; it may work later) or DamagedStoreError.
+    """
+
+    def __init__(
+        self,
+        *,
+        connection: sqlite3.Connection,
+        meta: Meta,
+        topics: Topics,
+        clock: Clock,
+        metrics: Metrics,
+        bounds: Bounds,
+    ) -> None:
+        self.epoch = meta.epoch
+        self._session = meta.session
+        self._connection = connection
+        self._clock = clock
+        self._metrics = metrics
+        boots = read_boots(connection, this=clock.boot)
+        boot_id = next(number for number, name in boots.items() if name == clock.boot)
+        self._changes = Changes(connection=connection, meta=meta, boot_id=boot_id, max_bytes=bounds.max_bytes)
+        self._books = self._changes.books
+        self._reader = Reader(
+            connection=connection,
+            epoch=meta.epoch,
+            boots=boots,
+            books=self._books,
+            numbering=self._changes.numbering,
+            bounds=bounds,
+        )
+        self._room = Room(max_bytes=bounds.max_bytes)
+        self._teller = LossTeller(topics=topics)
+        self._untold = True
+        self._swept_ns = clock.now().monotonic_ns - _SWEEP_EVERY_NS
+        self._unsynced_since_ns: int | None = None
+
+    @property
+    def next_key(self) -> int:
+        """Above the key of every row that ever was in the file."""
+        return self._changes.numbering.next_key
+
+    @property
+    def rows(self) -> int:
+        return sum(tally.waiting for tally in self._books.all())
+
+    @property
+    def bytes(self) -> int:
+        return self._books.waiting_bytes
+
+    @property
+    def cramped(self) -> bool:
+        """Whether a full disk lets less wait than Settings allow."""
+        return self._room.cramped
+
+    # --- changes ------------------------------------------------------------------------------------
+
+    def write(self, work: Work) -> None:
+        """All of `work`, and what the bounds demand after it, in one transaction.
+
+        On a full disk, old rows of no higher priority make room for the new ones first.
+        """
+        self._room.relax(self._clock.now())
+        try:
+            self._write(work)
+        except DiskFullError:
+            self._make_room(work)
+            self._write(work)
+
+    def begin(self, *, cut: bool) -> None:
+        """Mark the file as in use. `cut`: the last commits may be undone; skip what they may have given."""
+        with self._transaction(durable=True):
+            if cut:
+                self._changes.skip_reserves(at_wall_ns=self._clock.now().wall_ns)
+            write_meta(self._connection, boot=self._clock.boot, clean=0)
+
+    def sweep_if_due(self) -> None:
+        """Drop what is too old, once a second."""
+        present = Present.of(self._clock)
+        if present.at.monotonic_ns - self._swept_ns < _SWEEP_EVERY_NS:
+            return
+        self._swept_ns = present.at.monotonic_ns
+        with _translated():
+            found = self._reader.spoiled(present)
+        self._drop_spoiled(found, present)
+
+    def tell_losses(self) -> bool:
+        """Declare the drops that are due, in the transaction that ticks them off; whether there were any."""
+        if not self._untold:
+            return False
+        present = Present.of(self._clock)
+        with _translated():
+            entries = self._changes.ledger.untold(limit=_MOST_TOLD)
+        due = self._teller.due(entries, present)
+        if due:
+            drafts = [self._teller.draft(entry.drop, present) for entry in due]
+            with self._transaction(durable=True):
+                self._changes.tell(due, drafts, present)
+            self._teller.told(due, present)
+            _log_drops(due)
+        self._untold = len(due) < len(entries) or len(entries) == _MOST_TOLD
+        return bool(due)
+
+    def next_session(self, *, above: int) -> int:
+        """The next number, larger than `above` and than any before; on the disk itself."""
+        session = max(self._session, above) + 1
+        with self._transaction(durable=True):
+            write_meta(self._connection, session=session)
+        self._session = session
+        return session
+
+    def sync_if_due(self) -> None:
+        """Bring what was committed without a sync to the disk itself, if it has waited for long."""
+        now_ns = self._clock.now().monotonic_ns
+        if self._unsynced_since_ns is not None and now_ns - self._unsynced_since_ns >= SYNC_EVERY_NS:
+            with _translated():
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._unsynced_since_ns = None
+
+    def close(self) -> None:
+        """Leave the file in order: synced, with an empty log, marked as clean."""
+        with self._transaction(durable=True):
+            write_meta(self._connection, clean=1)
+        with _translated():
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._connection.close()
+
+    def abandon(self) -> None:
+        """Let go of the file as it is; never raises."""
+        with suppress(sqlite3.Error):
+            self._connection.close()
+
+    # --- questions ----------------------------------------------------------------------------------
+
+    def fetch(self, after: Mapping[Priority, int], limit: int, *, without: frozenset[int]) -> list[Row]:
+        """As the port says, but for the keys of `without`. What is found too old or damaged is dropped."""
+        present = Present.of(self._clock)
+        with _translated():
+            found = self._reader.fetch(after, limit, without=without, present=present)
+        with suppress(DiskRefusedError):
+            self._drop_spoiled(found, present)
+        return found.rows
+
+    def statistics(self) -> OutboxStatistics:
+        present = Present.of(self._clock)
+        with _translated():
+            oldest_s = self._reader.oldest_age_s(present)
+            set_aside = refused.count(self._connection)
+        tallies = self._books.all()
+        return OutboxStatistics(
+            epoch=self.epoch,
+            rows=self.rows,
+            bytes=self.bytes,
+            oldest_s=oldest_s,
+            refused=set_aside,
+            produced=sum(tally.produced for tally in tallies),
+            acknowledged=sum(tally.acknowledged for tally in tallies),
+            lost=sum(tally.lost for tally in tallies),
+        )
+
+    # --- inside -------------------------------------------------------------------------------------
+
+    def _write(self, work: Work) -> None:
+        present = Present.of(self._clock)
+        with self._transaction(durable=self._changes.numbering.must_sync(work.drafts)):
+            set_aside = self._changes.write(work, present, limit_bytes=self._room.limit_bytes)
+        for one in set_aside:
+            log.warning(
+                "outbox.row_refused",
+                stream=one.stream,
+                seq=one.seq,
+                reason=one.refusal.reason,
+                code=one.refusal.code,
+            )
+
+    def _make_room(self, work: Work) -> None:
+        now = self._clock.now()
+        with _translated():
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if work.drafts:
+            incoming = sum(size_of(draft) for draft in work.drafts)
+            target = self._room.shrink(waiting=self.bytes, incoming=incoming, now=now)
+            spare = min(RANKS.index(draft.priority) for draft in work.drafts)
+            with self._transaction(durable=False):
+                self._changes.evict(to_bytes=target, spare=spare, at_wall_ns=now.wall_ns)
+
+    def _drop_spoiled(self, found: Found, present: Present) -> None:
+        if found.expired or found.damaged:
+            with self._transaction(durable=False):
+                self._changes.drop(found.expired, "expired", at_wall_ns=present.at.wall_ns)
+                self._changes.drop(found.damaged, "damaged", at_wall_ns=present.at.wall_ns)
+
+    @contextmanager
+    def _transaction(self, *, durable: bool) -> Iterator[None]:
+        """The file, the accounts and the metrics change together or not at all."""
+        try:
+            with _translated(), transaction(self._connection, durable=durable):
+                yield
+                self._changes.save()
+        except BaseException:
+            self._changes.discard()
+            raise
+        now_ns = self._clock.now().monotonic_ns
+        for (stream, reason), count in self._changes.settle(at_ns=now_ns).items():
+            self._untold = True
+            self._metrics.count("lost_total", count, stream=stream, reason=reason)
+        if durable:
+            self._unsynced_since_ns = None
+        elif self._unsynced_since_ns is None:
+            self._unsynced_since_ns = now_ns
+
+
+def open_store(
+    path: Path,
+    *,
+    topics: Topics,
+    clock: Clock,
+    metrics: Metrics,
+    bounds: Bounds,
+    first_key: int,
+    broken: str | None,
+) -> Store:
+    """The store at `path`, in use from now on; `broken`, `first_key` as for `open_file`.
+
+    Raises:
+        ConfigError: the file is a newer agent's, in a form that this one cannot use.
+        DiskRefusedError: not at the moment.
+    """
+    connection, meta = open_file(path, clock=clock, first_key=first_key, broken=broken)
+    try:
+        with _translated():
+            store = Store(
+                connection=connection, meta=meta, topics=topics, clock=clock, metrics=metrics, bounds=bounds
+            )
+        store.begin(cut=was_cut(meta, clock))
+    except NanofleetError:
+        connection.close()
+        raise
+    log.info("outbox.store_opened", path=str(path), epoch=meta.epoch, rows=store.rows, bytes=store.bytes)
+    return store
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translate(error) from error
+
+
+def _log_drops(entries: list[Entry]) -> None:
+    for entry in entries:
+        drop = entry.drop
+        log.warning(
+            "outbox.rows_dropped",
+            stream=drop.stream,
+            reason=drop.reason,
+            count=drop.count,
+            first=drop.first,
+            last=drop.last,
+        )
