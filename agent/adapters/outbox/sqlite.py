@@ -56,8 +56,8 @@ class SqliteOutbox:
     @classmethod
     async def open(
         cls,
-        *,
         path: Path,
+        *,
         site: str,
         node: str,
         clock: Clock,
@@ -70,8 +70,8 @@ class SqliteOutbox:
     ) -> Self:
         """Open the file at `path`, or begin it. A damaged one is replaced; a disk that refuses is waited for.
 
-        `on_condition` is called on the loop, with what `ports.Condition` takes after `who`; `on_tick` from
-        the database thread at least every half second, as long as it lives.
+        `on_condition` is called on the loop, on change, with what `ports.Condition` takes after `who`;
+        `on_tick` from the database thread, at least every half second while the disk answers.
 
         Raises:
             ConfigError: another agent has the file, it may not be written, or a newer agent's cannot be used.
