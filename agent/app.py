@@ -66,6 +66,7 @@ class Agent:
         outbox: SqliteOutbox,
         clock: SystemClock,
         metrics: PrometheusMetrics,
+        ticks: Ticks,
         notifier: Notifier,
         record: RunRecord,
         info: payloads.Info,
@@ -80,7 +81,7 @@ class Agent:
         self._info = info
         self._topics = topics = Topics(settings.site, settings.node)
 
-        self.ticks = Ticks(clock=clock)
+        self.ticks = ticks
         self.announcements = Announcements()
         self.scheduler = Scheduler(clock=clock)
         self.results: Handover[Result] = Handover(loop=asyncio.get_running_loop(), capacity=RESULTS_HELD)
@@ -170,6 +171,7 @@ class Agent:
             group.create_task(
                 measure_loop_lag(clock=self._clock, metrics=self._metrics, stop=quiet), name="loop-lag"
             )
+            outbox = group.create_task(self._outbox.ended(), name="outbox")
             if until_ended:
                 group.create_task(self._stop_when_ended(stages, stop), name="until-ended")
             self._notifier.ready()
@@ -177,6 +179,7 @@ class Agent:
             await stop.wait()
             await self._stop_in_order(stages)
             quiet.set()
+            outbox.cancel()
 
     def is_alive(self) -> tuple[bool, dict[str, Any]]:
         """Whether no stage stands still; for /healthz, from its thread."""
@@ -210,7 +213,11 @@ class Agent:
     async def _stop_when_ended(self, stages: Stages, stop: asyncio.Event) -> None:
         """Files that are read once: go on until the last of their messages has been acknowledged."""
         await all_ended(
-            [task for task, name in zip(stages["capture"], self.captures, strict=True) if name in self._cameras]
+            [
+                task
+                for task, name in zip(stages["capture"], self.captures, strict=True)
+                if name in self._cameras
+            ]
         )
         for capture in self.captures.values():
             capture.stop()

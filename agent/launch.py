@@ -18,7 +18,8 @@ from agent.contract import payloads
 from agent.contract.policy import PolicyDocument
 from agent.contract.schemas import schema_hashes
 from agent.domain.latency import STAGES
-from agent.pipeline.supervise import in_thread, within
+from agent.pipeline.supervise import Ticks, in_thread
+from agent.ports import Condition, Status
 from agent.report import MessageFlow, Percentiles, RunReport, SourceFlow
 from agent.settings import Settings, UnixSocket
 from agent.settings.advice import advice_on_policy, advice_on_settings
@@ -27,8 +28,6 @@ log = structlog.get_logger(__name__)
 
 CAPABILITIES: tuple[str, ...] = ()
 """Commands that this version answers on `command/…`: none yet."""
-
-_OUTBOX_CLOSE_S = 1.5
 
 HandOn = Callable[[Callable[[payloads.Log], None] | None], None]
 """Where the log hands its warnings on: takes a callback, or None to end it."""
@@ -61,14 +60,18 @@ async def run_agent(
     models = await in_thread(
         "load-models", lambda: assembly.load_models(document.policy, settings, threads=plan.threads)
     )
+    ticks = Ticks(clock=clock)
+    outbox_is = _LateCondition("outbox")
     outbox = await SqliteOutbox.open(
-        settings.outbox_file,
+        path=settings.outbox_file,
         site=settings.site,
         node=settings.node,
         clock=clock,
         metrics=metrics,
         max_bytes=settings.outbox.max_bytes,
         max_age_s=settings.outbox.max_age_s,
+        on_condition=outbox_is,
+        on_tick=lambda: ticks.tick("outbox"),
     )
     ending: Ending = "crash"
     try:
@@ -80,10 +83,12 @@ async def run_agent(
             outbox=outbox,
             clock=clock,
             metrics=metrics,
+            ticks=ticks,
             notifier=notifier,
             record=record,
             info=_info(document, models, started),
         )
+        outbox_is.tell(agent.health.report)
         http = _http_server(settings, agent, metrics)
         hand_on_warnings(lambda entry: _on_loop(loop, lambda: agent.health.tell(entry)))
         try:
@@ -97,9 +102,30 @@ async def run_agent(
             if http is not None:
                 await in_thread("http-stop", http.stop)
     finally:
-        await within(_OUTBOX_CLOSE_S, "outbox", asyncio.shield(outbox.close()))
+        await asyncio.shield(outbox.close())
+        ticks.retire("outbox")
         await in_thread("run-record", lambda: record.end(ending))
     return report
+
+
+class _LateCondition:
+    """How something is that is opened before there is anybody to tell; told as soon as there is."""
+
+    def __init__(self, who: str) -> None:
+        self._who = who
+        self._early: tuple[Status, str | None, str | None] = ("ok", None, None)
+        self._report: Condition | None = None
+
+    def __call__(self, status: Status, code: str | None, message: str | None) -> None:
+        if self._report is None:
+            self._early = (status, code, message)
+        else:
+            self._report(self._who, status, code, message)
+
+    def tell(self, report: Condition) -> None:
+        """From now on this is whom to tell."""
+        self._report = report
+        self(*self._early)
 
 
 def _advise(settings: Settings, document: PolicyDocument) -> None:

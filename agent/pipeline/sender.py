@@ -198,6 +198,8 @@ class Sender:
         self._metrics.observe("stage_seconds", (received_ns - sent_ns) / 1e9, stage="ack")
         if row.boot != self._boot:
             return
+        outbox_ns = row.committed_ns - row.made.monotonic_ns
+        self._metrics.observe("stage_seconds", outbox_ns / 1e9, stage="outbox")
         self._metrics.observe("stage_seconds", (sent_ns - row.committed_ns) / 1e9, stage="publish")
         if row.captured is not None:
             total_s = (received_ns - row.captured.monotonic_ns) / 1e9
