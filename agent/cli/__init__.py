@@ -8,6 +8,7 @@ from agent import __version__
 from agent.cli.check import check
 from agent.cli.demo import app as demo_app
 from agent.cli.detect import detect
+from agent.cli.outbox import app as outbox_app
 from agent.cli.run import run
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ app.command()(check)
 app.command()(detect)
 app.command()(run)
 app.add_typer(demo_app, name="demo")
+app.add_typer(outbox_app, name="outbox")
 
 
 def main() -> None:
