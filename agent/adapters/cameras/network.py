@@ -25,8 +25,9 @@ _RESOLVER_S: Final = 30.0
 _DIAGNOSIS_S: Final = 2.0
 _TURNS_S: Final = 5.0
 """For other cameras with other options to begin opening before this one."""
-_MOST_DAMAGED: Final = 50
-"""Damaged packets in a row that are passed over before the stream counts as broken."""
+_MOST_DAMAGED: Final = 1000
+"""Reads in a row that fail before the stream counts as ended. Behind damage more follows; at the end they
+take no time."""
 _CA_FILES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -61,16 +62,17 @@ class NetworkCamera:
         self._ca_file = ca_file or _system_ca_file()
         self._pacer = pacer or Pacer()
         self._capture: cv2.VideoCapture | None = None
+        self._first: NDArray[np.uint8] | None = None
         self._timeline: Timeline | None = None
 
     @property
     def patience_s(self) -> float:
         if self._capture is None:
-            return _RESOLVER_S + _TURNS_S + self._open_timeout_s + 4 * _DIAGNOSIS_S
+            return _RESOLVER_S + _TURNS_S + 2 * self._open_timeout_s + self._read_timeout_s + 4 * _DIAGNOSIS_S
         return 2 * self._read_timeout_s + (MOST_GAP_S if self._timeline else 0.0)
 
     def open(self) -> None:
-        """As the port says. E_TIMEOUT, E_AUTH, E_TLS or E_OPEN; no message holds credentials."""
+        """As the port says; returns with the first picture there. E_TIMEOUT, E_AUTH, E_TLS or E_OPEN."""
         endpoint = self._endpoint
         self._resolve()
         use_options(self._options())
@@ -87,8 +89,13 @@ class NetworkCamera:
                     f"{endpoint.shown} gave no video within {self._open_timeout_s:g} s", code=Code.TIMEOUT
                 )
             raise diagnose(endpoint, ca_file=self._ca_file, timeout_s=_DIAGNOSIS_S)
-        self._capture = capture
+        try:
+            self._first = self._next(capture, within_s=self._open_timeout_s)
+        except TransientError:
+            capture.release()
+            raise
         self._timeline = self._timeline_of(capture)
+        self._capture = capture
         self._pacer.restart()
         log.info(
             "camera.opened",
@@ -102,7 +109,9 @@ class NetworkCamera:
         """As the port says; a stream that stops is E_TIMEOUT, one that ends E_ENDED."""
         if self._capture is None:
             return None
-        pixels = self._next(self._capture)
+        pixels, self._first = self._first, None
+        if pixels is None:
+            pixels = self._next(self._capture, within_s=self._read_timeout_s)
         if self._timeline is not None:
             due_s = self._timeline.advance(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
             if not self._pacer.wait_until(due_s):
@@ -116,17 +125,17 @@ class NetworkCamera:
         if self._capture is not None:
             self._capture.release()
             self._capture = None
+            self._first = None
 
-    def _next(self, capture: cv2.VideoCapture) -> NDArray[np.uint8]:
+    def _next(self, capture: cv2.VideoCapture, *, within_s: float) -> NDArray[np.uint8]:
         began_s = time.monotonic()
         for _ in range(_MOST_DAMAGED):
             pixels = read_pixels(capture)
             if pixels is not None:
                 return pixels
-            if time.monotonic() - began_s >= self._read_timeout_s:
+            if time.monotonic() - began_s >= within_s:
                 raise TransientError(
-                    f"{self._endpoint.shown} gave no frame within {self._read_timeout_s:g} s",
-                    code=Code.TIMEOUT,
+                    f"{self._endpoint.shown} gave no frame within {within_s:g} s", code=Code.TIMEOUT
                 )
         raise TransientError(f"{self._endpoint.shown} ended", code=Code.ENDED)
 

@@ -46,6 +46,15 @@ def test_motion_jpeg_is_read_live_and_never_waited_with() -> None:
     assert time.waits == []
 
 
+def test_damaged_picture_is_passed_over() -> None:
+    with HttpCamera(PICTURES, rate_hz=100) as server:
+        server.encoded[5] = server.encoded[5][:200] + bytes(50)
+        server.encoded[6] = b"\xff\xd8\xff no picture"
+        numbers = numbers_of(NetworkCamera(url=server.url), 20)
+    assert numbers[:5] == [0, 1, 2, 3, 4]
+    assert numbers[-10:] == list(range(numbers[-1] - 9, numbers[-1] + 1))
+
+
 def test_credentials_are_sent_where_they_are_asked_for() -> None:
     with HttpCamera(PICTURES, credentials=("admin", PASSWORD)) as server:
         assert numbers_of(NetworkCamera(url=server.url, credentials=("admin", PASSWORD)), 2) == [0, 1]
