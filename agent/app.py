@@ -9,6 +9,7 @@ import structlog
 
 from agent import __version__, assembly
 from agent.adapters.metrics.prometheus import PrometheusMetrics
+from agent.adapters.mqtt import MqttLink
 from agent.adapters.outbox import SqliteOutbox
 from agent.adapters.system.clock import SystemClock
 from agent.adapters.system.memory import memory_mb
@@ -45,6 +46,7 @@ STOP_S = {"capture": 1.5, "inference": 2.0, "eventing": 1.0, "delivery": 3.5}
 """How long each stage may take to stop in order; with the outbox's second, within 10 s."""
 
 _FAREWELL_S = STOP_S["delivery"] - 0.5
+_COMMIT_S = 0.5
 _RESTART_BASE_S = 1.0
 _RESTART_CAP_S = 60.0
 _WATCHDOG_S = 2.0
@@ -64,6 +66,7 @@ class Agent:
         models: assembly.Models,
         plan: assembly.LanePlan,
         outbox: SqliteOutbox,
+        link: MqttLink,
         clock: SystemClock,
         metrics: PrometheusMetrics,
         ticks: Ticks,
@@ -125,7 +128,7 @@ class Agent:
             expiry_overrides_s={str(stream): seconds for stream, seconds in policy.publish.expiry_s.items()},
         )
         self.delivery = Delivery(
-            link=assembly.link(settings, clock=clock),
+            link=link,
             outbox=outbox,
             announcements=self.announcements,
             topics=topics,
@@ -204,6 +207,9 @@ class Agent:
             "delivery": lambda: self.delivery.stop(reason="stopped", within_s=_FAREWELL_S),
         }
         for stage, tasks in stages.items():
+            if stage == "delivery":
+                # Answered after the commit of what eventing has just handed over.
+                await within(_COMMIT_S, "outbox", self._outbox.statistics())
             if stage in closings:
                 closings[stage]()
             if not await within(STOP_S[stage], stage, all_ended(tasks)):

@@ -60,6 +60,7 @@ async def run_agent(
     models = await in_thread(
         "load-models", lambda: assembly.load_models(document.policy, settings, threads=plan.threads)
     )
+    link = await in_thread("link", lambda: assembly.link(settings, clock=clock))
     ticks = Ticks(clock=clock)
     outbox_is = _LateCondition("outbox")
     outbox = await SqliteOutbox.open(
@@ -81,6 +82,7 @@ async def run_agent(
             models=models,
             plan=plan,
             outbox=outbox,
+            link=link,
             clock=clock,
             metrics=metrics,
             ticks=ticks,

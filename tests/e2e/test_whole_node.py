@@ -79,15 +79,14 @@ def test_three_cameras_and_two_sensors_arrive_complete_and_gap_free(
     assert continuity.received == report.messages.produced == report.messages.acknowledged
 
     people = [len(message["objects"]) for message in streams["detections/door"]]
-    assert sum(people) > 500
+    assert sum(people) > 100
     strict = [found for message in streams["detections/yard"] for found in message["objects"]]
     assert strict
     assert min(found["confidence"] for found in strict) >= 0.5
     scores = [score for message in streams["telemetry/motor"] for score in message["scores"]]
     assert scores
-    assert any(
-        reading["name"] == "load_1m" for m in streams["telemetry/machine"] for reading in m["readings"]
-    )
+    machine = [reading for message in streams["telemetry/machine"] for reading in message["readings"]]
+    assert {"load_1min", "memory_used", "disk_used"} <= {reading["name"] for reading in machine}
 
     schemas = wire_schemas()
     kinds = {message.stream.split("/")[0] for message in messages}
