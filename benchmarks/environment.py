@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+import psutil
 
 from agent import __version__
 from benchmarks.footage import HEIGHT_PX, RATE_HZ, WIDTH_PX, Footage
@@ -36,6 +38,33 @@ def describe_machine() -> Environment:
         "opencv": cv2.__version__,
         "onnxruntime": _runtime(),
     }
+
+
+class OtherLoad:
+    """What the rest of the machine did since this was made."""
+
+    def __init__(self) -> None:
+        self._began_s = time.monotonic()
+        self._began_busy_s = _others_busy_s()
+
+    def cores(self) -> float:
+        """How many cores, on average, worked for processes that are neither this one nor its children.
+
+        Children count as ours once they have ended.
+        """
+        busy_s = _others_busy_s() - self._began_busy_s
+        return round(max(busy_s, 0.0) / (time.monotonic() - self._began_s), 2)
+
+
+def _others_busy_s() -> float:
+    """Processor seconds of the whole machine less our own.
+
+    Source: proc_stat(5); the time of guests is contained in that of users.
+    """
+    machine = psutil.cpu_times()
+    busy = sum(machine) - machine.idle - machine.iowait - machine.guest - machine.guest_nice
+    ours = os.times()
+    return float(busy - (ours.user + ours.system + ours.children_user + ours.children_system))
 
 
 def describe_run(subject: Subject, footage: Footage, *, broker: str) -> Environment:

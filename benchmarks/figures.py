@@ -118,7 +118,7 @@ def stages_of(rounds: Sequence[Round], run: RunName) -> list[str]:
 
 
 def _over_rounds(measure: Measure, rounds: Sequence[Round]) -> Figure:
-    per_round = tuple(float(measure.of(each)) for each in rounds)
+    per_round = tuple(measure.of(each) for each in rounds)
     return Figure(measure.name, measure.unit, round(_whole(measure.rule, per_round), 4), per_round)
 
 

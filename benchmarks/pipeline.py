@@ -19,7 +19,7 @@ from agent.adapters.logs.configure import configure_logging
 from agent.adapters.logs.scrub import Scrubber
 from agent.domain.errors import NanofleetError
 from benchmarks.broker import running_broker
-from benchmarks.environment import Environment, describe_machine, describe_run
+from benchmarks.environment import Environment, OtherLoad, describe_machine, describe_run
 from benchmarks.figures import Round, figures_of, latencies_of
 from benchmarks.footage import render_footage
 from benchmarks.lanes import both_lanes, usable_cores, warm_up_of
@@ -30,6 +30,8 @@ from benchmarks.tables import print_tables
 _ROUNDS: Final = 3
 _FRAMES: Final = 120
 _QUICK_FRAMES: Final = 12
+_QUIET_CORES: Final = 0.1
+_WIDTH: Final = 110
 
 
 def main(
@@ -51,6 +53,7 @@ def main(
 ) -> None:
     """Measure, print tables to stdout, and write the figures where --json says."""
     environment = describe_machine()
+    others = OtherLoad()
     configure_logging(stream=sys.stderr, scrubber=Scrubber(), level="warning")
     rounds = rounds or (1 if quick else _ROUNDS)
     frames = frames or (_QUICK_FRAMES if quick else _FRAMES)
@@ -63,8 +66,11 @@ def main(
         typer.echo(f"benchmarks.pipeline: {error}", err=True)
         raise typer.Exit(1) from error
     environment |= described | {"rounds": rounds, "frames": frames, "quick": quick}
+    environment["others_cores"] = others_cores = others.cores()
     figures = figures_of(measured)
-    print_tables(Console(), figures, measured, environment)
+    print_tables(_console(), figures, measured, environment)
+    if others_cores > _QUIET_CORES:
+        typer.echo(f"other processes kept {others_cores} cores busy: these figures say little", err=True)
     if json_file is not None:
         numbers = {figure.name: figure.value for figure in [*figures, *latencies_of(measured)]}
         json_file.write_text(json.dumps({"figures": numbers, "environment": environment}, indent=2) + "\n")
@@ -97,6 +103,11 @@ def _measure(
         measured = [bench.round(number) for number in range(rounds)]
     progress.update(measuring, description="done", completed=rounds * STEPS_PER_ROUND)
     return measured, describe_run(subject, footage, broker=broker.name)
+
+
+def _console() -> Console:
+    """As wide as the terminal, or else as wide as the tables want to be."""
+    return Console() if sys.stdout.isatty() else Console(width=_WIDTH)
 
 
 def _progress() -> Progress:

@@ -35,6 +35,7 @@ def print_tables(
     console.print(_figures(figures))
     latencies = {figure.name: figure.value for figure in latencies_of(rounds)}
     for run in RUNS:
+        console.print(f"Latency in ms: {_CAPTIONS[run]}", style="italic")
         console.print(_latencies(run, stages_of(rounds, run), latencies))
 
 
@@ -47,7 +48,7 @@ def _environment(environment: Environment) -> Table:
 
 def _figures(figures: Sequence[Figure]) -> Table:
     table = Table(title="Figures", title_justify="left")
-    table.add_column("figure")
+    table.add_column("figure", no_wrap=True)
     table.add_column("value", justify="right")
     table.add_column("unit")
     table.add_column("least … most of a round", justify="right")
@@ -59,7 +60,7 @@ def _figures(figures: Sequence[Figure]) -> Table:
 
 
 def _latencies(run: RunName, stages: Sequence[str], values: dict[str, float]) -> Table:
-    table = Table(title=f"Latency in ms: {_CAPTIONS[run]}", title_justify="left")
+    table = Table()
     table.add_column("stage")
     for percentile in PERCENTILES:
         table.add_column(percentile, justify="right")

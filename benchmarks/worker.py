@@ -23,7 +23,7 @@ from agent.pipeline.intake import FrameIntake
 from agent.pipeline.results import FrameResult, Result
 from agent.pipeline.scheduler import Scheduler
 from agent.pipeline.supervise import Ticks, in_thread
-from agent.ports import Status
+from agent.ports import DetectorModel
 from benchmarks.lanes import Lanes, rate_hz, warm_up_of
 from benchmarks.subject import Subject
 
@@ -63,33 +63,39 @@ def run_worker(
     if not isinstance(detector, OnnxDetector):
         raise TypeError(f"{subject.path.name} is no detector")
     warm_up = warm_up_of(frames, lanes=lanes.lanes)
-    bench = _serve(detector, pictures, lanes, frames=warm_up + frames, one_by_one=one_by_one)
-    results = asyncio.run(bench)
+    results = asyncio.run(
+        serve(detector, pictures, lanes=lanes.lanes, frames=warm_up + frames, one_by_one=one_by_one)
+    )
     took_ns = [result.timing.finished_ns - result.captured.monotonic_ns for result in results[warm_up:]]
     finished_ns = [result.timing.finished_ns for result in results]
     return WorkerRun(rate_hz=rate_hz(finished_ns, warm_up=warm_up), frame_ms=median(took_ns) / 1e6)
 
 
-async def _serve(
-    detector: OnnxDetector,
+async def serve(
+    detector: DetectorModel,
     pictures: Sequence[NDArray[np.uint8]],
-    lanes: Lanes,
     *,
+    lanes: int,
     frames: int,
     one_by_one: bool,
 ) -> list[FrameResult]:
-    """The worker with its mailbox and hand-over, joined as `agent/app.py` joins them."""
+    """All results in order of arrival, by a worker that is joined as `agent/app.py` joins it.
+
+    Raises:
+        RuntimeError: the model failed, or no result came for half a minute.
+    """
     clock = SystemClock()
     scheduler = Scheduler(clock=clock)
     handover: Handover[Result] = Handover(loop=asyncio.get_running_loop(), capacity=RESULTS_HELD)
+    troubles: list[str] = []
     worker = InferenceWorker(
         scheduler=scheduler,
         results=handover,
-        lanes=lanes.lanes,
+        lanes=lanes,
         clock=clock,
         metrics=PrometheusMetrics(version=__version__),
         ticks=Ticks(clock=clock),
-        on_condition=_hear,
+        on_condition=lambda who, status, _, message: troubles.append(f"{who} is {status}: {message}"),
     )
     mailbox = scheduler.add_camera(_SOURCE, model=detector, thresholds=Thresholds(), overflow="wait")
     intake = FrameIntake(source=_SOURCE, mailbox=mailbox, clock=clock)
@@ -99,33 +105,38 @@ async def _serve(
         for number in range(frames):
             if not turn.acquire(timeout=_PATIENCE_S) or not intake.accept(pictures[number % len(pictures)]):
                 return
-        scheduler.close()
 
+    serving = asyncio.create_task(worker.run(), name="inference")
+    offering = asyncio.create_task(in_thread("frames", offer), name="frames")
     try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(worker.run(), name="inference")
-            group.create_task(in_thread("frames", offer), name="frames")
-            gathering = group.create_task(_gather(handover, frames, turn), name="results")
+        return await _gather(handover, frames, turn=turn, serving=serving, troubles=troubles)
     finally:
-        # Whatever happened, no lane may go on beside the next measurement.
+        # Whatever happened, no lane and no frame may go on beside the next measurement.
         scheduler.close()
-    return gathering.result()
+        await asyncio.wait([serving, offering], timeout=_PATIENCE_S)
 
 
-async def _gather(handover: Handover[Result], frames: int, turn: threading.Semaphore) -> list[FrameResult]:
-    """All results in order of arrival; each gives `turn` to one more frame."""
+async def _gather(
+    handover: Handover[Result],
+    frames: int,
+    *,
+    turn: threading.Semaphore,
+    serving: "asyncio.Task[None]",
+    troubles: Sequence[str],
+) -> list[FrameResult]:
+    """Each result gives `turn` to one more frame; `serving` ends before that only by an error."""
     results: list[FrameResult] = []
     silent_s = 0.0
     while len(results) < frames:
         result = await handover.get(timeout_s=_POLL_S)
         silent_s = 0.0 if result is not None else silent_s + _POLL_S
+        if troubles:
+            raise RuntimeError(troubles[0])
+        if serving.done():
+            serving.result()
         if silent_s > _PATIENCE_S:
             raise RuntimeError(f"the worker gave {len(results)} of {frames} results and then none")
         if isinstance(result, FrameResult):
             results.append(result)
             turn.release()
     return results
-
-
-def _hear(who: str, status: Status, code: str | None, message: str | None) -> None:
-    """What the worker tells of its model; a failure is in the log, and its frames are missed by `_gather`."""

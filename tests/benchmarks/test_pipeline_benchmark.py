@@ -60,7 +60,7 @@ def test_quick_run_tells_where_it_measured_and_what(written: dict[str, Any]) -> 
     for key in ("cpu", "agent", "python", "numpy", "opencv", "onnxruntime", "provider", "broker"):
         assert environment[key], key
     assert environment["cores"] >= 1
-    assert environment["load_average_1min"] >= 0
+    assert min(environment["load_average_1min"], environment["others_cores"]) >= 0
     assert (environment["model"], environment["graph"]) == ("parts.onnx", "exported")
     assert len(environment["model_sha256"]) == 64
     assert (environment["broker"], environment["video"]) == ("mosquitto", "h264 1280x720 15/s")
