@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
+from agent.contract import payloads
+from agent.contract.topics import LOSS, Topics
 from agent.domain.ids import Stream
 from agent.ports import Clock, Draft, OutboxStatistics, Priority, Row
 
@@ -14,9 +16,12 @@ _RANK = {priority: rank for rank, priority in enumerate(get_args(Priority))}
 
 
 class FakeOutbox:
-    """Fulfils `ports.Outbox`; `rows` are those that wait, by key."""
+    """Fulfils `ports.Outbox`; `rows` are those that wait, by key.
 
-    def __init__(self, *, clock: Clock, epoch: str = EPOCH) -> None:
+    Losses are declared only where `topics` say in whose name.
+    """
+
+    def __init__(self, *, clock: Clock, epoch: str = EPOCH, topics: Topics | None = None) -> None:
         self.epoch = epoch
         self.rows: dict[int, Row] = {}
         self.acknowledged: list[int] = []
@@ -24,6 +29,7 @@ class FakeOutbox:
         self.sessions = 0
         self.fetches: list[tuple[dict[Priority, int], int]] = []
         self._clock = clock
+        self._topics = topics
         self._seqs: Counter[Stream] = Counter()
         self._keys = 0
         self._news = asyncio.Event()
@@ -70,8 +76,12 @@ class FakeOutbox:
                 self.acknowledged.append(key)
 
     def refuse(self, key: int, *, reason: Literal["refused", "oversize"], code: int | None) -> None:
-        if self.rows.pop(key, None) is not None:
-            self.refused.append((key, reason, code))
+        row = self.rows.pop(key, None)
+        if row is None:
+            return
+        self.refused.append((key, reason, code))
+        if self._topics is not None and row.stream != LOSS:
+            self.commit(self._loss(row, reason, self._topics))
 
     async def statistics(self) -> OutboxStatistics:
         return OutboxStatistics(
@@ -91,3 +101,16 @@ class FakeOutbox:
 
     async def close(self) -> None:
         return None
+
+    def _loss(self, row: Row, reason: Literal["refused", "oversize"], topics: Topics) -> Draft:
+        now = self._clock.now()
+        loss = payloads.Loss(
+            **payloads.stream_head(topics, now, synced=self._clock.synced(), boot=self._clock.boot),
+            stream=row.stream,
+            lost_epoch=row.epoch,
+            first=row.seq,
+            last=row.seq,
+            count=1,
+            reason=reason,
+        )
+        return Draft(stream=LOSS, priority="loss", body=payloads.encode(loss), made=now)

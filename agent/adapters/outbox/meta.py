@@ -26,7 +26,6 @@ class Meta:
 def read_meta(connection: sqlite3.Connection) -> Meta:
     """Raises: DamagedStoreError (a value is missing, or cannot be what was written)."""
     found = dict(connection.execute("SELECT name, value FROM meta").fetchall())
-    top_key: int = connection.execute("SELECT coalesce(max(key), 0) FROM message").fetchone()[0]
     try:
         meta = Meta(
             epoch=str(ULID.from_str(found["epoch"])),
@@ -37,9 +36,16 @@ def read_meta(connection: sqlite3.Connection) -> Meta:
         )
     except (KeyError, ValueError, TypeError) as error:
         raise DamagedStoreError(f"the outbox's own figures are damaged: {error!r}") from error
-    if meta.next_key <= top_key or meta.session < 0:
+    if meta.next_key < 1 or meta.session < 0:
         raise DamagedStoreError("the outbox's own figures are damaged: keys or sessions would be used twice")
     return meta
+
+
+def check_keys(connection: sqlite3.Connection, meta: Meta) -> None:
+    """Raises: DamagedStoreError (a row has the key that the next row would get, or one above it)."""
+    top_key: int = connection.execute("SELECT coalesce(max(key), 0) FROM message").fetchone()[0]
+    if meta.next_key <= top_key:
+        raise DamagedStoreError(f"the outbox's own figures are damaged: key {top_key} would be used twice")
 
 
 def write_meta(connection: sqlite3.Connection, **values: str | int) -> None:

@@ -13,7 +13,7 @@ from ulid import ULID
 from agent.adapters.outbox.books import read_tallies
 from agent.adapters.outbox.faults import DamagedStoreError, DiskRefusedError, translate
 from agent.adapters.outbox.ledger import Ledger
-from agent.adapters.outbox.meta import Meta, read_meta, write_meta
+from agent.adapters.outbox.meta import Meta, check_keys, read_meta, write_meta
 from agent.adapters.outbox.salvage import Salvage, move_aside, salvage
 from agent.adapters.outbox.schema import (
     VERSION,
@@ -134,6 +134,7 @@ def _check(connection: sqlite3.Connection, path: Path, clock: Clock) -> Meta:
         )
     if missing:
         raise DamagedStoreError(f"it lacks {', '.join(missing)}")
+    check_keys(connection, meta)
     read_tallies(connection)
     return meta
 
