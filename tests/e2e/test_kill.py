@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sqlite3
 from collections import defaultdict
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from tests.brokers import HOST, Mosquitto
 from tests.e2e.agent_process import SITE, AgentProcess
+from tests.e2e.outbox_rows import count_waiting, given_numbers, waiting_rows
 from tests.e2e.subscriber import Subscriber
 from tests.polling import until, until_blocking
 from tests.proxy import RecordingProxy
@@ -32,28 +32,6 @@ policy:
 """
 
 MEDIA = (MODEL, MODEL.with_name("vibration.onnx"))
-
-
-def given_numbers(outbox_file: Path) -> dict[str, int]:
-    """Per stream, the sequence number that would be given next."""
-    with sqlite3.connect(f"file:{outbox_file}?mode=ro", uri=True) as outbox:
-        return dict(outbox.execute("SELECT name, next_seq FROM stream").fetchall())
-
-
-def waiting_rows(outbox_file: Path) -> dict[str, set[int]]:
-    """Per stream, the numbers of the rows that still wait."""
-    waiting: dict[str, set[int]] = defaultdict(set)
-    with sqlite3.connect(f"file:{outbox_file}?mode=ro", uri=True) as outbox:
-        rows = outbox.execute(
-            "SELECT stream.name, message.seq FROM message JOIN stream ON stream.id = message.stream"
-        )
-        for stream, seq in rows:
-            waiting[stream].add(seq)
-    return waiting
-
-
-def count_waiting(outbox_file: Path) -> int:
-    return sum(map(len, waiting_rows(outbox_file).values()))
 
 
 async def test_broker_killed_and_back_every_committed_row_was_acknowledged_or_still_waits(

@@ -10,6 +10,7 @@ import pytest
 from agent.contract.schemas import wire_schemas
 from tests.brokers import Mosquitto
 from tests.e2e.agent_process import AgentProcess
+from tests.e2e.outbox_rows import count_waiting
 from tests.e2e.subscriber import Subscriber
 from tests.polling import until_blocking
 
@@ -189,6 +190,7 @@ policy:
             until_blocking(lambda: "link.connected" in agent.log, within_s=30)
             broker.kill()
             until_blocking(lambda: "link.attempt_failed" in agent.log, within_s=30)
+            until_blocking(lambda: count_waiting(agent.outbox_file) > 10, within_s=30)
             assert agent.stop(within_s=10) == 0
     report = agent.report()
     messages = report.messages
