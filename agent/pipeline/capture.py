@@ -8,13 +8,13 @@ from typing import Generic, Protocol, TypeVar
 
 import structlog
 
-from agent.domain.errors import Code, NanofleetError, RefusedError, TransientError
+from agent.domain.errors import Code, ConfigError, NanofleetError, RefusedError, TransientError
 from agent.domain.ids import SourceName
 from agent.pipeline.backoff import Backoff
 from agent.pipeline.intake import Intake
-from agent.pipeline.supervise import start_thread
+from agent.pipeline.supervise import in_thread, start_thread
 from agent.pipeline.waiting import wait_for_event
-from agent.ports import Clock, Condition, Metrics
+from agent.ports import Clock, Condition, Metrics, Status
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +24,9 @@ MOST_HUNG_THREADS = 3
 _POLL_S = 0.25
 HANG_GRACE_S = 2.0
 """Beyond a source's own patience."""
+
+PROVEN_S = 10.0
+"""A source that breaks sooner after its first item has not recovered: the next wait is longer again."""
 
 Item = TypeVar("Item")
 Captured_co = TypeVar("Captured_co", covariant=True)
@@ -111,8 +114,9 @@ class _Attempt(Generic[Item]):
 class Capture(Generic[Item]):
     """Keeps one source going until it ends by itself or is told to stop.
 
-    `make` builds a fresh source for each attempt. `intake` takes what was captured, in the capture thread,
-    and may wait there (that is how a full mailbox holds a file back).
+    `make` builds a fresh source for each attempt, in a thread, for it may read a secret's file. `intake`
+    takes what was captured, in the capture thread, and may wait there (that is how a full mailbox holds a
+    file back).
     """
 
     def __init__(
@@ -126,8 +130,11 @@ class Capture(Generic[Item]):
         metrics: Metrics,
         on_condition: Condition,
         hang_grace_s: float = HANG_GRACE_S,
+        proven_s: float = PROVEN_S,
     ) -> None:
         self._name = name
+        self._proven_ns = int(proven_s * 1e9)
+        self._alive_since_ns: int | None = None
         self._hang_grace_s = hang_grace_s
         self._make = make
         self._intake = intake
@@ -148,10 +155,13 @@ class Capture(Generic[Item]):
         while not self._stopping.is_set():
             try:
                 await self._live_once()
-            except (TransientError, RefusedError) as error:
+            except (TransientError, RefusedError, ConfigError) as error:
+                # A ConfigError is a secret's file that is away, perhaps while it is renewed: this source's trouble.
+                if self._is_proven():
+                    self._backoff.reset()
                 delay_s = self._backoff.next_delay_s()
-                refused = isinstance(error, RefusedError)
-                self._on_condition(self._name, "failed" if refused else "waiting", error.code, error.message)
+                status: Status = "waiting" if isinstance(error, TransientError) else "failed"
+                self._on_condition(self._name, status, error.code, error.message)
                 self._metrics.count("source_restarts_total", source=self._name, code=error.code)
                 log.warning(
                     "source.failed",
@@ -170,10 +180,12 @@ class Capture(Generic[Item]):
     async def _live_once(self) -> None:
         """One attempt; returns when the source ended by itself, or was told to."""
         loop = asyncio.get_running_loop()
+        self._alive_since_ns = None
+        source = await in_thread(f"make[{self._name}]", self._make)
         self._intake.restart()
         attempt = _Attempt(
             name=self._name,
-            source=self._make(),
+            source=source,
             intake=self._intake,
             clock=self._clock,
             on_first=lambda: _tell(loop, self._came_alive),
@@ -201,9 +213,13 @@ class Capture(Generic[Item]):
         raise TransientError(f"{type(error).__name__}: {error}", code=Code.INTERNAL) from error
 
     def _came_alive(self) -> None:
-        self._backoff.reset()
+        self._alive_since_ns = self._clock.now().monotonic_ns
         self._on_condition(self._name, "ok", None, None)
         log.info("source.opened", source=self._name)
+
+    def _is_proven(self) -> bool:
+        since_ns = self._alive_since_ns
+        return since_ns is not None and self._clock.now().monotonic_ns - since_ns >= self._proven_ns
 
     def _abandon(self, patience_s: float) -> None:
         self._hung += 1

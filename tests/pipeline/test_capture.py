@@ -2,13 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
 import pytest
 
 from agent.adapters.system.clock import SystemClock
-from agent.domain.errors import Code, RefusedError, TransientError
+from agent.domain.errors import Code, ConfigError, RefusedError, TransientError
 from agent.domain.ids import SourceName
 from agent.pipeline.backoff import Backoff
 from agent.pipeline.capture import MOST_HUNG_THREADS, Capture, HungSourceError
@@ -49,25 +49,41 @@ class Stand:
     """A capture over scripted sources, and what came of it."""
 
     def __init__(
-        self, *script: Step, accept: Callable[[int], bool] | None = None, patience_s: float = 5
+        self,
+        *script: Step,
+        accept: Callable[[int], bool] | None = None,
+        patience_s: float = 5,
+        proven_s: float = 10,
+        faults_of_make: Sequence[Exception] = (),
     ) -> None:
         self.lives: list[ScriptedSource] = []
         self.items: list[int] = []
         self.conditions: list[tuple[str, str | None]] = []
         self.metrics = FakeMetrics()
         self.restarts = 0
+        self.made_in: set[str] = set()
+        self.backoff = Backoff(base_s=0.001, cap_s=0.002, random=Random(1))
         self._accept = accept or self._keep
-        steps = iter(script)
+        self._patience_s = patience_s
+        self._faults_of_make = iter(faults_of_make)
+        self._steps = iter(script)
         self.capture: Capture[int] = Capture(
             name=DOOR,
-            make=lambda: ScriptedSource(steps, self.lives, patience_s=patience_s),
+            make=self._make,
             intake=self,
-            backoff=Backoff(base_s=0.001, cap_s=0.002, random=Random(1)),
+            backoff=self.backoff,
             clock=SystemClock(),
             metrics=self.metrics,
             on_condition=lambda _who, status, code, _message: self.conditions.append((status, code)),
             hang_grace_s=0.05,
+            proven_s=proven_s,
         )
+
+    def _make(self) -> ScriptedSource:
+        self.made_in.add(threading.current_thread().name)
+        for fault in self._faults_of_make:
+            raise fault
+        return ScriptedSource(self._steps, self.lives, patience_s=self._patience_s)
 
     def restart(self) -> None:
         self.restarts += 1
@@ -121,6 +137,27 @@ async def test_refused_source_is_failed_but_still_tried_again() -> None:
 
     assert stand.items == [7]
     assert ("failed", "E_FILE") in stand.conditions
+
+
+async def test_secret_that_cannot_be_read_fails_only_the_source_until_it_can() -> None:
+    away = ConfigError("there is no file camera-password", code=Code.FILE)
+    stand = Stand(1, None, faults_of_make=[away, away])
+    await stand.run()
+
+    assert stand.items == [1]
+    assert stand.conditions[:2] == [("waiting", None), ("failed", "E_FILE")]
+    assert stand.conditions[-1] == ("ok", None)
+    assert stand.made_in == {"make[door]"}  # its file is read in a thread, and the loop goes on
+
+
+@pytest.mark.parametrize(("proven_s", "failures"), [(10, 3), (0, 1)])
+async def test_source_that_breaks_right_after_its_first_item_is_tried_ever_more_rarely(
+    proven_s: float, failures: int
+) -> None:
+    stand = Stand(1, broken(), 2, broken(), 3, broken(), 4, None, proven_s=proven_s)
+    await stand.run()
+    assert stand.items == [1, 2, 3, 4]
+    assert stand.backoff.failures == failures
 
 
 async def test_unforeseen_error_restarts_only_the_source() -> None:
