@@ -1,15 +1,15 @@
 """From results and readings to messages in the outbox."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, assert_never
 
 from agent.contract import payloads
 from agent.contract.objects import to_objects
 from agent.contract.topics import Topics, detections_stream, expiry_s, telemetry_stream
 from agent.domain.ids import SourceName
-from agent.domain.reading import Reading
 from agent.domain.stamp import Stamp, rfc3339
+from agent.pipeline.gathering import Gathered
 from agent.pipeline.handover import Handover
 from agent.pipeline.results import FrameResult, Result, SensorReadings, WindowResult
 from agent.pipeline.supervise import Ticks
@@ -24,15 +24,6 @@ class Report:
 
     every_s: float
     which: Literal["last", "mean", "all"]
-
-
-@dataclass(slots=True)
-class _Gathered:
-    """What a sensor said since its last message."""
-
-    began_ns: int
-    readings: list[Reading] = field(default_factory=list)
-    scores: list[payloads.ScoreValue] = field(default_factory=list)
 
 
 class Eventing:
@@ -62,7 +53,7 @@ class Eventing:
         self._config_version = config_version
         self._publish_empty = publish_empty
         self._expiry_overrides_s = expiry_overrides_s
-        self._gathered: dict[SourceName, _Gathered] = {}
+        self._gathered: dict[SourceName, Gathered] = {}
 
     async def run(self) -> None:
         """Returns when the hand-over is closed and everything in it is in the outbox."""
@@ -72,7 +63,7 @@ class Eventing:
                 case FrameResult() as result:
                     await self._on_frame(result)
                 case WindowResult() as result:
-                    self._gather(result.source, result.score.last).scores.append(_score(result))
+                    await self._on_score(result)
                 case SensorReadings() as readings:
                     await self._on_readings(readings)
                 case None:
@@ -130,21 +121,30 @@ class Eventing:
             if reading.at.monotonic_ns - gathered.began_ns >= every_ns:
                 await self._report(result.source)
                 gathered = self._gather(result.source, reading.at)
-            gathered.readings.append(reading)
+            gathered.add(reading)
+            if gathered.full:
+                await self._report(result.source)
 
-    def _gather(self, source: SourceName, at: Stamp) -> _Gathered:
+    async def _on_score(self, result: WindowResult) -> None:
+        gathered = self._gather(result.source, result.score.last)
+        gathered.scores.append(_score(result))
+        if gathered.full:
+            await self._report(result.source)
+
+    def _gather(self, source: SourceName, at: Stamp) -> Gathered:
         gathered = self._gathered.get(source)
         if gathered is None:
-            gathered = self._gathered[source] = _Gathered(began_ns=at.monotonic_ns)
+            which = self._reports[source].which
+            gathered = self._gathered[source] = Gathered(began_ns=at.monotonic_ns, which=which)
         return gathered
 
     async def _report(self, source: SourceName) -> None:
         gathered = self._gathered.pop(source)
-        if not gathered.readings and not gathered.scores:
+        if gathered.last_at is None and not gathered.scores:
             return
         now = self._clock.now()
         message = payloads.Telemetry(
-            **self._head(gathered.readings[-1].at if gathered.readings else now),
+            **self._head(gathered.last_at or now),
             source=source,
             config_version=self._config_version,
             readings=tuple(
@@ -155,7 +155,7 @@ class Eventing:
                     unit=reading.unit,
                     quality=reading.quality,
                 )
-                for reading in summarise(gathered.readings, self._reports[source].which)
+                for reading in gathered.readings()
             ),
             scores=tuple(gathered.scores),
         )
@@ -172,29 +172,6 @@ class Eventing:
 
     def _head(self, at: Stamp) -> payloads.StreamHead:
         return payloads.stream_head(self._topics, at, synced=self._clock.synced(), boot=self._clock.boot)
-
-
-def summarise(readings: list[Reading], which: Literal["last", "mean", "all"]) -> list[Reading]:
-    """What is told of `readings`: all, or per name the last one or the mean (at the last one's time).
-
-    A mean is of the good readings; where there is none, the last reading speaks for itself.
-    """
-    if which == "all":
-        return readings
-    by_name: dict[str, list[Reading]] = {}
-    for reading in readings:
-        by_name.setdefault(reading.name, []).append(reading)
-    if which == "last":
-        return [group[-1] for group in by_name.values()]
-    return [_mean(group) for group in by_name.values()]
-
-
-def _mean(group: list[Reading]) -> Reading:
-    good = [reading.value for reading in group if reading.quality == "good"]
-    last = group[-1]
-    if not good:
-        return last
-    return Reading(last.name, sum(good) / len(good), last.unit, last.at)
 
 
 def _score(result: WindowResult) -> payloads.ScoreValue:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import weakref
 from typing import Any, Literal
 
 import jsonschema
@@ -15,7 +16,8 @@ from agent.domain.ids import SourceName
 from agent.domain.latency import InferenceTiming
 from agent.domain.reading import Reading, Score
 from agent.domain.stamp import Stamp
-from agent.pipeline.eventing import Eventing, Report, summarise
+from agent.pipeline.eventing import Eventing, Report
+from agent.pipeline.gathering import MOST_TOLD, Gathered
 from agent.pipeline.handover import Handover
 from agent.pipeline.results import FrameResult, Result, SensorReadings, WindowResult
 from agent.pipeline.supervise import Ticks
@@ -25,6 +27,11 @@ from tests.fakes.metrics import FakeMetrics
 from tests.fakes.models import facts, one_person
 from tests.fakes.outbox import FakeOutbox
 
+
+class WeaklyReferable(Reading):
+    """A reading whose end can be seen."""
+
+
 DOOR, MOTOR = SourceName("door"), SourceName("motor")
 
 
@@ -32,7 +39,7 @@ async def eventing_of(
     results: list[Result], *, publish_empty: bool = True, which: Literal["last", "mean", "all"] = "last"
 ) -> list[Row]:
     clock = FakeClock()
-    handover: Handover[Result] = Handover(loop=asyncio.get_running_loop(), capacity=1000)
+    handover: Handover[Result] = Handover(loop=asyncio.get_running_loop(), capacity=2000)
     outbox = FakeOutbox(clock=clock)
     eventing = Eventing(
         results=handover,
@@ -125,6 +132,36 @@ async def test_all_readings_are_told_when_the_policy_says_so() -> None:
     assert [r["value"] for r in json.loads(draft.body)["readings"]] == list(range(10))
 
 
+async def test_fast_sensor_is_told_before_its_message_grows_too_large() -> None:
+    many = tuple(reading("x", step, step / 1e6) for step in range(2 * MOST_TOLD + 1))
+    drafts = await eventing_of([SensorReadings(MOTOR, many)], which="all")
+    told = [[r["value"] for r in json.loads(draft.body)["readings"]] for draft in drafts]
+
+    assert [len(values) for values in told] == [MOST_TOLD, MOST_TOLD, 1]
+    assert [value for values in told for value in values] == list(range(2 * MOST_TOLD + 1))
+
+
+async def test_many_scores_are_told_before_their_message_grows_too_large() -> None:
+    score = Score("motor-anomaly", Stamp(10, 10), Stamp(20, 20), 0.31, 0.8)
+    scored = WindowResult(MOTOR, score, InferenceTiming(0, 0, 0, 0))
+    results: list[Result] = [scored] * (MOST_TOLD + 1)
+    drafts = await eventing_of(results)
+    assert [len(json.loads(draft.body)["scores"]) for draft in drafts] == [MOST_TOLD, 1]
+
+
+@pytest.mark.parametrize("which", ["last", "mean"])
+def test_what_is_not_told_is_not_kept(which: Literal["last", "mean"]) -> None:
+    gathered = Gathered(began_ns=0, which=which)
+    kept = []
+    for step in range(100):
+        one = WeaklyReferable("x", step, "g", Stamp(0, step))
+        kept.append(weakref.ref(one))
+        gathered.add(one)
+        del one
+    assert sum(ref() is not None for ref in kept) == 1
+    assert not gathered.full
+
+
 def test_mean_is_of_the_good_readings_at_the_last_ones_time() -> None:
     readings = [
         reading("x", 1.0, 0.1),
@@ -132,6 +169,9 @@ def test_mean_is_of_the_good_readings_at_the_last_ones_time() -> None:
         reading("x", 900.0, 0.3, quality="bad"),
         reading("y", 5.0, 0.1, quality="bad"),
     ]
-    x, y = summarise(readings, "mean")
+    gathered = Gathered(began_ns=0, which="mean")
+    for one in readings:
+        gathered.add(one)
+    x, y = gathered.readings()
     assert (x.value, x.at.monotonic_ns, x.quality) == (2.0, 300_000_000, "good")
     assert (y.value, y.quality) == (5.0, "bad")
