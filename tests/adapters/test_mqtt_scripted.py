@@ -98,7 +98,7 @@ async def test_the_password_is_read_anew_for_each_connection_and_shown_to_nobody
     secret.write_text("first-secret\n")
     link = await asyncio.to_thread(link_of, broker.port, username="nano-42", password_file=secret)
     await (await link.connect(will=WILL, keepalive_s=20)).disconnect()
-    secret.write_text("second-secret\n")
+    secret.write_bytes(b"second-secret\r\n")
     session = await link.connect(will=WILL, keepalive_s=20)
     await session.disconnect()
     connects = [packet.body for packet in broker.received if packet.kind == mqtt.CONNECT]

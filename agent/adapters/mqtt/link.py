@@ -88,7 +88,7 @@ class MqttLink:
         if path is None:
             return None
         try:
-            return path.read_text().rstrip("\n")
+            return path.read_text().rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             said = error.strerror if isinstance(error, OSError) else "not UTF-8"
             message = f"the password file {path} cannot be read: {said}"
