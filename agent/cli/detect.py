@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from agent.cli.findings import Findings
     from agent.cli.shots import Shot
     from agent.ports import DetectorModel
+
+
+_LEAST_SIDE_PX: Final = 32
+_MOST_SIDE_PX: Final = 4096
+"""As in a policy: beyond it one input alone takes 200 MB and more."""
 
 
 def detect(
@@ -155,9 +160,11 @@ def _shape(text: str) -> Literal["file", "auto"] | tuple[int, int]:
         case "file" | "auto":
             return text
     height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal()):
-        raise typer.BadParameter(f"{text!r}; file, auto or HEIGHTxWIDTH is wanted", param_hint="--shape")
-    return int(height), int(width)
+    sides = tuple(int(side) for side in (height, width) if side.isdecimal() and len(side) <= 4)
+    if len(sides) != 2 or not all(_LEAST_SIDE_PX <= side <= _MOST_SIDE_PX for side in sides):
+        wanted = f"file, auto or HEIGHTxWIDTH, each from {_LEAST_SIDE_PX} to {_MOST_SIDE_PX}, is wanted"
+        raise typer.BadParameter(f"{text!r}; {wanted}", param_hint="--shape")
+    return sides
 
 
 def _complain(message: str) -> None:

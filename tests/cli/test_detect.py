@@ -179,6 +179,8 @@ def test_detect_saves_copies_and_never_over_a_picture(tmp_path: Path, model: Pat
         ("--frames", "1,-2", "0,100"),
         ("--frames", "first", "0,100"),
         ("--shape", "wide", "HEIGHTxWIDTH"),
+        ("--shape", "64000x64000", "4096"),
+        ("--shape", "0x0", "from 32"),
         ("--confidence", "1.5", "less than or equal"),
     ],
 )
