@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 import typer
 from typer.core import TyperGroup
+from typer.testing import CliRunner
 
 from agent.cli import app
 
@@ -65,3 +66,14 @@ def test_documented_commands_and_options_exist(document: str, words: list[str]) 
     known, rest = options_and_rest(words)
     asked = {word.partition("=")[0] for word in rest if word.startswith("--")} - {"--help"}
     assert asked <= known, f"{document}: {shlex.join(words)}"
+
+
+@pytest.mark.parametrize(
+    "words", [words for document, words in commands_of("nanofleet") if document == "README.md"]
+)
+def test_readme_commands_succeed_in_a_fresh_checkout(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    result = CliRunner().invoke(app, words[1:])
+    assert result.exit_code == 0, result.output
