@@ -90,6 +90,7 @@ MEASURES: Final = (
     Measure("messages_acknowledged", "", lambda r: _messages(r, "acknowledged"), "sum"),
     Measure("messages_lost", "", lambda r: _messages(r, "lost"), "sum"),
     Measure("messages_missing", "", lambda r: sum(a.missing for a in r.agent.values()), "sum"),
+    Measure("objects_per_frame", "", lambda r: r.agent["one_lane"].objects_per_frame),
     Measure("camera_frames_dropped", "", lambda r: _dropped(r.agent["camera"]), "sum"),
 )
 

@@ -15,6 +15,7 @@ from agent.adapters.metrics.prometheus import PrometheusMetrics
 from agent.adapters.onnx import load_model
 from agent.adapters.onnx.detector import OnnxDetector
 from agent.adapters.system.clock import SystemClock
+from agent.app import RESULTS_HELD
 from agent.domain.ids import SourceName
 from agent.domain.thresholds import Thresholds
 from agent.pipeline.handover import Handover
@@ -28,9 +29,6 @@ from benchmarks.lanes import Lanes, rate_hz, warm_up_of
 from benchmarks.subject import Subject
 
 _SOURCE: Final = SourceName("memory")
-RESULTS_HELD: Final = 64
-"""As `agent/app.py` has it."""
-
 _POLL_S: Final = 1.0
 _PATIENCE_S: Final = 30.0
 

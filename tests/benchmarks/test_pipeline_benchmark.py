@@ -84,6 +84,10 @@ def test_quick_run_delivers_a_message_for_each_frame_of_the_unpaced_video(
     assert (figures["messages_lost"], figures["messages_missing"]) == (0, 0)
 
 
+def test_quick_run_sees_the_parts_in_the_video(figures: dict[str, float]) -> None:
+    assert figures["objects_per_frame"] > 3
+
+
 def test_quick_run_knows_every_stage_from_capture_to_puback(figures: dict[str, float]) -> None:
     for run in RUNS:
         for stage in (*STAGES, "capture_to_ack"):
