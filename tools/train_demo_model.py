@@ -29,7 +29,7 @@ from tools.demo_training.pictures import LONG_SIDE_PX, Picture, render_all
 from tools.demo_training.vibration import train_vibration
 
 MODELS = Path(__file__).resolve().parents[1] / "agent" / "demo" / "models"
-_BATCH_SIZE = 32
+_BATCH_SIZE = 16
 _PICTURES_PER_SCENE = 50
 
 

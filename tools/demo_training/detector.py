@@ -14,8 +14,8 @@ from tools.demo_training.network import ExportedDetector, PartsDetector
 from tools.demo_training.objective import detector_loss
 from tools.demo_training.pictures import LONG_SIDE_PX, Picture, batches
 
-_LEARNING_RATE, _WEIGHT_DECAY, _WARM_UP_STEPS = 4e-3, 0.02, 150
-_AVERAGE_OVER_STEPS = 400
+_LEARNING_RATE, _WEIGHT_DECAY, _WARM_UP_STEPS = 3e-3, 0.02, 250
+_AVERAGE_OVER_STEPS = 600
 _MAX_GRADIENT = 10.0
 
 
@@ -42,6 +42,7 @@ def train_detector(
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": _WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}],
         lr=_LEARNING_RATE,
+        fused=True,
     )
     steps = epochs * sum(1 for _ in _plan(pictures, batch_size))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
@@ -101,9 +102,10 @@ def _rate(step: int, steps: int) -> float:
 def _follow(average: nn.Module, model: nn.Module, step: int) -> None:
     """Moves the average a little towards the model; in the first steps, when little is known, by more."""
     keep = min(1 - 1 / _AVERAGE_OVER_STEPS, (1 + step) / (10 + step))
+    pairs = list(zip(average.state_dict().values(), model.state_dict().values(), strict=True))
+    numbers = [(target, source) for target, source in pairs if target.dtype.is_floating_point]
     with torch.no_grad():
-        for target, source in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-            if target.dtype.is_floating_point:
-                target.lerp_(source.to(target.dtype), 1 - keep)
-            else:
+        torch._foreach_lerp_([t for t, _ in numbers], [s for _, s in numbers], 1 - keep)
+        for target, source in pairs:
+            if not target.dtype.is_floating_point:
                 target.copy_(source)

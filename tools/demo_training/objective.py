@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 _ALPHA, _BETA, _TOP = 0.5, 6.0, 10
-_BOX_WEIGHT, _CLASS_WEIGHT = 5.0, 1.0
+_BOX_WEIGHT, _CLASS_WEIGHT = 7.5, 1.0
 
 
 def detector_loss(

@@ -185,7 +185,7 @@ def _scrap(x: Plane, y: Plane, radius: float, rng: np.random.Generator) -> _Shap
 
 def _swarf(x: Plane, y: Plane, radius: float, rng: np.random.Generator) -> _Shape:
     loops, long, wide = int(rng.integers(2, 6)), radius * 0.8, radius * float(rng.uniform(0.15, 0.35))
-    t = np.linspace(-1, 1, 60)
+    t = np.linspace(-1, 1, 30 * loops)
     along = long * t + wide * 0.6 * np.cos(loops * np.pi * t)
     return _ribbon(x, y, np.stack([along, wide * np.sin(loops * np.pi * t)], 1), thick=radius * 0.045)
 
