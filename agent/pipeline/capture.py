@@ -12,7 +12,7 @@ from agent.domain.errors import Code, ConfigError, NanofleetError, RefusedError,
 from agent.domain.ids import SourceName
 from agent.pipeline.backoff import Backoff
 from agent.pipeline.intake import Intake
-from agent.pipeline.supervise import in_thread, start_thread
+from agent.pipeline.supervise import start_thread
 from agent.pipeline.waiting import wait_for_event
 from agent.ports import Clock, Condition, Metrics, Status
 
@@ -52,13 +52,13 @@ class HungSourceError(NanofleetError):
 
 
 class _Attempt(Generic[Item]):
-    """One life of a source: open, read until the end, close. Runs in its own thread."""
+    """One life of a source: make, open, read until the end, close. Runs in its own thread."""
 
     def __init__(
         self,
         *,
         name: SourceName,
-        source: BlockingSource[Item],
+        make: Callable[[], BlockingSource[Item]],
         intake: Intake[Item],
         clock: Clock,
         on_first: Callable[[], None],
@@ -66,7 +66,8 @@ class _Attempt(Generic[Item]):
         grace_s: float,
     ) -> None:
         self._on_decoded = on_decoded
-        self.source = source
+        self._make = make
+        self._source: BlockingSource[Item] | None = None
         self._grace_s = grace_s
         self._intake = intake
         self._clock = clock
@@ -78,20 +79,29 @@ class _Attempt(Generic[Item]):
     def stop(self) -> None:
         """End after the present call; if that never returns, its item goes nowhere."""
         self._stop.set()
-        self.source.interrupt()
+        if self._source is not None:
+            self._source.interrupt()
+
+    @property
+    def patience_s(self) -> float:
+        return 0.0 if self._source is None else self._source.patience_s
 
     def is_hung(self) -> bool:
         since_ns = self._in_call_since_ns
-        limit_s = self.source.patience_s + self._grace_s
+        limit_s = self.patience_s + self._grace_s
         return since_ns is not None and (self._clock.now().monotonic_ns - since_ns) / 1e9 > limit_s
 
     def _live(self) -> None:
+        source = self._source = self._make()
+        # Whoever told us to stop before there was a source could not interrupt it.
+        if self._stop.is_set():
+            return
         try:
-            self._timed(self.source.open)
+            self._timed(source.open)
             first = True
             while not self._stop.is_set():
                 began_ns = thread_time_ns()
-                item = self._timed(self.source.read)
+                item = self._timed(source.read)
                 if item is None or self._stop.is_set():
                     return
                 self._on_decoded((thread_time_ns() - began_ns) / 1e9)
@@ -101,7 +111,7 @@ class _Attempt(Generic[Item]):
                 if not self._intake.accept(item):
                     return
         finally:
-            self._timed(self.source.close)
+            self._timed(source.close)
 
     def _timed(self, call: Callable[[], Item | None]) -> Item | None:
         self._in_call_since_ns = self._clock.now().monotonic_ns
@@ -114,7 +124,7 @@ class _Attempt(Generic[Item]):
 class Capture(Generic[Item]):
     """Keeps one source going until it ends by itself or is told to stop.
 
-    `make` builds a fresh source for each attempt, in a thread, for it may read a secret's file. `intake`
+    `make` builds a fresh source for each attempt, in its thread, for it may read a secret's file. `intake`
     takes what was captured, in the capture thread, and may wait there (that is how a full mailbox holds a
     file back).
     """
@@ -156,7 +166,7 @@ class Capture(Generic[Item]):
             try:
                 await self._live_once()
             except (TransientError, RefusedError, ConfigError) as error:
-                # A ConfigError is a secret's file that is away, perhaps while it is renewed: this source's trouble.
+                # ConfigError: a secret's file is away, perhaps being renewed; this source's trouble only.
                 if self._is_proven():
                     self._backoff.reset()
                 delay_s = self._backoff.next_delay_s()
@@ -181,11 +191,10 @@ class Capture(Generic[Item]):
         """One attempt; returns when the source ended by itself, or was told to."""
         loop = asyncio.get_running_loop()
         self._alive_since_ns = None
-        source = await in_thread(f"make[{self._name}]", self._make)
         self._intake.restart()
         attempt = _Attempt(
             name=self._name,
-            source=source,
+            make=self._make,
             intake=self._intake,
             clock=self._clock,
             on_first=lambda: _tell(loop, self._came_alive),
@@ -202,7 +211,7 @@ class Capture(Generic[Item]):
                 attempt.stop()
             if attempt.is_hung() and not ended.done():
                 attempt.stop()
-                self._abandon(attempt.source.patience_s)
+                self._abandon(attempt.patience_s)
         error = ended.exception()
         if error is None:
             return

@@ -147,7 +147,14 @@ async def test_secret_that_cannot_be_read_fails_only_the_source_until_it_can() -
     assert stand.items == [1]
     assert stand.conditions[:2] == [("waiting", None), ("failed", "E_FILE")]
     assert stand.conditions[-1] == ("ok", None)
-    assert stand.made_in == {"make[door]"}  # its file is read in a thread, and the loop goes on
+    assert stand.made_in == {"capture[door]"}  # its file is read in a thread, and the loop goes on
+
+
+async def test_source_that_cannot_be_made_is_one_sources_trouble() -> None:
+    stand = Stand(1, None, faults_of_make=[ValueError("no such arguments")])
+    await stand.run()
+    assert stand.items == [1]
+    assert stand.conditions[:2] == [("waiting", None), ("waiting", "E_INTERNAL")]
 
 
 @pytest.mark.parametrize(("proven_s", "failures"), [(10, 3), (0, 1)])
