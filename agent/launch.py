@@ -53,7 +53,6 @@ async def run_agent(
     clock = SystemClock()
     began_ns = clock.now().monotonic_ns
     metrics = PrometheusMetrics(version=__version__)
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
     record = RunRecord(state_dir=settings.state_dir, version=__version__, boot=clock.boot)
     started = await in_thread("run-record", record.begin)
     plan = assembly.plan_lanes(document.policy)

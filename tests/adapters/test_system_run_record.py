@@ -89,9 +89,15 @@ def test_a_damaged_record_counts_as_a_crash_and_is_replaced(tmp_path: Path, dama
     assert record_in(tmp_path).begin().reason == "signal"
 
 
-def test_a_state_folder_that_is_missing_is_refused_with_a_sentence(tmp_path: Path) -> None:
+def test_a_state_folder_that_is_missing_is_made(tmp_path: Path) -> None:
+    record_in(tmp_path / "var" / "state").begin()
+    assert record_in(tmp_path / "var" / "state").begin().reason == "crash"
+
+
+def test_a_state_folder_that_cannot_be_made_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="state_dir must be a folder that the agent may write to"):
-        record_in(tmp_path / "absent").begin()
+        record_in(tmp_path / "file" / "state").begin()
 
 
 def test_the_end_of_a_run_survives_a_folder_that_is_gone(tmp_path: Path) -> None:

@@ -41,10 +41,11 @@ class RunRecord:
         anything else, loss of power included.
 
         Raises:
-            ConfigError: the folder cannot be written.
+            ConfigError: the folder cannot be made or written.
         """
-        reason = self._reason()
         try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            reason = self._reason()
             self._write("running")
             self._service_result.unlink(missing_ok=True)
         except OSError as error:
