@@ -12,8 +12,9 @@ STAGES = (
     "publish",
     "ack",
 )
-"""In order. capture: what decoding costs its thread, without waiting; queue: waiting in the mailbox; outbox: handed over until committed;
-publish: committed until written to the broker; ack: written until its PUBACK."""
+"""In order. capture: what decoding costs its thread, without waiting; queue: waiting in the mailbox;
+outbox: handed over until committed; publish: committed until written to the broker; ack: written until its
+PUBACK."""
 
 
 @dataclass(frozen=True, slots=True)
