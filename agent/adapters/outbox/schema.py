@@ -100,7 +100,8 @@ _COLUMNS: Final = {
 """What this agent reads and writes. A file of a newer version serves as long as it has these."""
 
 BUSY_TIMEOUT_S: Final = 1.0
-_WAL_LIMIT_BYTES: Final = 8 << 20
+_WAL_BYTES: Final = 4 << 20
+"""What the log is cut back to; SQLite moves it into the file when it has 1,000 pages, which is as much."""
 
 
 def side_files(path: Path) -> tuple[Path, Path]:
@@ -119,7 +120,7 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.text_factory = lambda raw: str(raw, "utf-8", "replace")
     try:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
+        connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
         # Debian builds SQLite to overwrite what is deleted, which would write every acknowledged body twice.
         connection.execute("PRAGMA secure_delete = OFF")
         connection.execute("PRAGMA synchronous = NORMAL")

@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 SYNC_EVERY_NS: Final = 10_000_000_000
 """At most so long until what was committed is also on the disk itself."""
 
-_SWEEP_EVERY_NS: Final = 1_000_000_000
+_TIDY_EVERY_NS: Final = 1_000_000_000
 _MOST_TOLD: Final = 256
 
 
@@ -49,6 +49,7 @@ class Store:
         clock: Clock,
         metrics: Metrics,
         bounds: Bounds,
+        room: Room,
     ) -> None:
         self.epoch = meta.epoch
         self._session = meta.session
@@ -67,10 +68,10 @@ class Store:
             numbering=self._changes.numbering,
             bounds=bounds,
         )
-        self._room = Room(max_bytes=bounds.max_bytes)
+        self._room = room
         self._teller = LossTeller(topics=topics)
         self._untold = True
-        self._swept_ns = clock.now().monotonic_ns - _SWEEP_EVERY_NS
+        self._tidied_ns = clock.now().monotonic_ns - _TIDY_EVERY_NS
         self._unsynced_since_ns: int | None = None
 
     @property
@@ -98,7 +99,6 @@ class Store:
 
         On a full disk, old rows of no higher priority make room for the new ones first.
         """
-        self._room.relax(self._clock.now())
         try:
             self._write(work)
         except DiskFullError:
@@ -112,12 +112,13 @@ class Store:
                 self._changes.skip_reserves(at_wall_ns=self._clock.now().wall_ns)
             write_meta(self._connection, boot=self._clock.boot, clean=0)
 
-    def sweep_if_due(self) -> None:
-        """Drop what is too old, once a second."""
+    def tidy_if_due(self) -> None:
+        """Once a second: drop what is too old, and see whether a full disk has room again."""
         present = Present.of(self._clock)
-        if present.at.monotonic_ns - self._swept_ns < _SWEEP_EVERY_NS:
+        if present.at.monotonic_ns - self._tidied_ns < _TIDY_EVERY_NS:
             return
-        self._swept_ns = present.at.monotonic_ns
+        self._tidied_ns = present.at.monotonic_ns
+        self._room.relax(present.at)
         with _translated():
             found = self._reader.spoiled(present)
         self._drop_spoiled(found, present)
@@ -213,11 +214,11 @@ class Store:
 
     def _make_room(self, work: Work) -> None:
         now = self._clock.now()
+        incoming = sum(size_of(draft) for draft in work.drafts)
+        target = self._room.shrink(waiting=self.bytes, incoming=incoming, now=now)
         with _translated():
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        if work.drafts:
-            incoming = sum(size_of(draft) for draft in work.drafts)
-            target = self._room.shrink(waiting=self.bytes, incoming=incoming, now=now)
+        if target < self.bytes and work.drafts:
             spare = min(RANKS.index(draft.priority) for draft in work.drafts)
             with self._transaction(durable=False):
                 self._changes.evict(to_bytes=target, spare=spare, at_wall_ns=now.wall_ns)
@@ -268,7 +269,13 @@ def open_store(
     try:
         with _translated():
             store = Store(
-                connection=connection, meta=meta, topics=topics, clock=clock, metrics=metrics, bounds=bounds
+                connection=connection,
+                meta=meta,
+                topics=topics,
+                clock=clock,
+                metrics=metrics,
+                bounds=bounds,
+                room=Room(max_bytes=bounds.max_bytes, reserve=path.with_name(f"{path.name}.reserve")),
             )
         store.begin(cut=was_cut(meta, clock))
     except NanofleetError:

@@ -152,7 +152,7 @@ class Writer:
             self._metrics.observe("outbox_commit_seconds", (self._clock.now().monotonic_ns - began_ns) / 1e9)
             self._metrics.gauge("outbox_batch_rows", len(self._work.drafts))
             news, self._work = bool(self._work.drafts), Work()
-        store.sweep_if_due()
+        store.tidy_if_due()
         news = store.tell_losses() or news
         store.sync_if_due()
         if self._retry_ns is not None:
@@ -210,7 +210,9 @@ class Writer:
         self._metrics.gauge("outbox_rows", store.rows)
         self._metrics.gauge("outbox_bytes", store.bytes)
         if store.cramped:
-            self._say("degraded", Code.DISK, "the disk is full: the oldest messages make room for new ones")
+            self._say(
+                "degraded", Code.DISK, "the disk is full: before more can wait, the oldest will have to go"
+            )
         else:
             self._say("ok", None, None)
 

@@ -278,7 +278,7 @@ async def test_a_file_whose_figures_were_altered_is_not_trusted(
 
 async def test_a_file_that_breaks_in_use_is_replaced_without_a_restart(path: Path, clock: FakeClock) -> None:
     async with outbox_at(path, clock=clock) as outbox:
-        await fill(outbox, clock, "detection", 2_000, size=400)
+        await fill(outbox, clock, "detection", 200, size=400)
         lost_epoch = outbox.epoch
         keys = [row.key for row in await waiting(outbox)]
     async with outbox_at(path, clock=clock) as outbox:
