@@ -58,8 +58,10 @@ class Connector:
         except RefusedError as error:
             # What the node has to say is worth no less because it may not listen.
             log.warning("link.subscription_refused", code=error.code, message=error.message)
-            self._on_condition("delivery", "degraded", error.code, error.message)
+            self._on_condition("subscriptions", "degraded", error.code, error.message)
         except BaseException:
             await session.disconnect()
             raise
+        else:
+            self._on_condition("subscriptions", "ok", None, None)
         return session

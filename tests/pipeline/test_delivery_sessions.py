@@ -54,14 +54,12 @@ async def test_birth_is_subscription_then_retained_topics_then_online_then_rows(
 
 
 async def test_what_is_retained_on_connecting_is_part_of_the_birth() -> None:
-    node = DeliveryNode()
-    node.link.failures.append(TransientError("no way", code=Code.NETWORK, path="tcp"))
-
     def tell(last_offline: LastOffline | None) -> None:
         assert last_offline is not None
         node.announcements.retain(Publication(TOPICS.info, str(last_offline.causes).encode(), retain=True))
 
-    node.delivery._on_connected = tell
+    node = DeliveryNode(on_connected=tell)
+    node.link.failures.append(TransientError("no way", code=Code.NETWORK, path="tcp"))
     async with node.running():
         session = await node.session()
         await node.delivery.wait_drained()
@@ -76,7 +74,11 @@ async def test_a_refused_subscription_does_not_silence_the_node() -> None:
         session = await node.session()
         await node.delivery.wait_drained()
         assert seqs(session) == [1]
-        assert node.conditions["delivery"][0] == "degraded"
+        assert node.conditions["subscriptions"][0] == "degraded"
+
+        node.link.refused_topics = frozenset()
+        session.close()
+        await until(lambda: node.conditions["subscriptions"][0] == "ok")
 
 
 # --- outages ----------------------------------------------------------------------------------------
