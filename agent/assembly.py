@@ -143,7 +143,7 @@ def source(stanza: sources.Source, settings: Settings) -> Callable[[], FrameSour
     """
     if isinstance(stanza, sources.CameraPart):
         return camera(stanza, settings)
-    return sensor(stanza)
+    return sensor(stanza, settings)
 
 
 def camera(stanza: sources.Camera, settings: Settings) -> Callable[[], FrameSource]:
@@ -205,11 +205,11 @@ def _credentials(
     return secret.username, secret.password().get_secret_value()
 
 
-def sensor(stanza: sources.Sensor) -> Callable[[], ReadingSource]:
+def sensor(stanza: sources.Sensor, settings: Settings) -> Callable[[], ReadingSource]:
     """How to build this sensor, anew for each attempt."""
     match stanza:
         case sources.SystemSensor():
-            return lambda: SystemSensor(every_s=stanza.every_s)
+            return lambda: SystemSensor(every_s=stanza.every_s, disk=settings.state_dir)
         case sources.VibrationSensor():
             return lambda: VibrationSensor(
                 rate_hz=stanza.rate_hz,
