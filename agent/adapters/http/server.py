@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -71,7 +72,8 @@ class HttpServer:
             target=self._accept_all, args=(listener.socket, woken), name="http", daemon=True
         )
         self._thread.start()
-        log.info("http.listening", place=str(listener.place))
+        place = listener.place
+        log.info("http.listening", place=str(place) if isinstance(place, Path) else "{}:{}".format(*place))
 
     def stop(self) -> None:
         """Listen no more; returns within about two seconds, whatever the clients do."""
