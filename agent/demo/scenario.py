@@ -11,8 +11,9 @@ from agent.demo.certificates import Identity
 SITE = "demo"
 NODE = "nano-1"
 
-CAMERAS = {"line-a": 1, "line-b": 2}
-"""The synthetic cameras and the seeds of their scenes, by which anybody can recompute the truth."""
+CAMERAS = {"line-a": 1001, "line-b": 1002}
+"""The synthetic cameras and the seeds of their scenes, by which anybody can recompute the truth; the model
+was trained on other seeds."""
 
 WIDTH_PX, HEIGHT_PX, RATE_HZ = 640, 480, 10
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -41,6 +42,8 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=50,
         check=False,
+        # What the agent's cameras have set for this process would hide what is looked for.
+        env={name: value for name, value in os.environ.items() if not name.startswith("OPENCV_")},
     )
 
 

@@ -53,7 +53,10 @@ class Terminal:
     def begin(self, commands: str) -> None:
         self._behind.append(
             subprocess.Popen(
-                ["sh", "-c", commands], cwd=self.folder, env=self._environment, start_new_session=True
+                ["sh", "-c", f"exec {commands}"],
+                cwd=self.folder,
+                env=self._environment,
+                start_new_session=True,
             )
         )
 

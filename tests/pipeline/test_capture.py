@@ -167,6 +167,14 @@ async def test_source_that_breaks_right_after_its_first_item_is_tried_ever_more_
     assert stand.backoff.failures == failures
 
 
+async def test_file_that_breaks_off_is_not_read_again_from_its_beginning() -> None:
+    stand = Stand(1, 2, RefusedError("200 frames of 300", code=Code.ENDED), 1, 2)
+    await stand.run()
+
+    assert stand.items == [1, 2]
+    assert stand.conditions[-1] == ("failed", "E_ENDED")
+
+
 async def test_unforeseen_error_restarts_only_the_source() -> None:
     stand = Stand(1, ZeroDivisionError("a defect"), 2, None)
     await stand.run()

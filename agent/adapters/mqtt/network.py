@@ -166,8 +166,9 @@ class Network:
         """What ended the connection, after the fact."""
         asked = self._asked
         error = self._wire.error if self._wire else None
-        if isinstance(error, ssl.SSLError) and asked.broker.tls is not None:
-            # TLS 1.3: the broker looks at our certificate only after the handshake.
+        if isinstance(error, ssl.SSLError) and asked.broker.tls is not None and not self._established:
+            # TLS 1.3: the broker looks at our certificate only after the handshake. Once it has answered
+            # CONNECT, what OpenSSL complains of is a connection that was cut off.
             now = rfc3339(self._clock.now().wall_ns)
             detail = explain(error, host=asked.broker.host, files=asked.broker.tls, peer=None, now=now)
             self._end("tls", detail)
