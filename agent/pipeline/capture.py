@@ -168,7 +168,7 @@ class Capture(Generic[Item]):
             except (TransientError, RefusedError, ConfigError) as error:
                 if isinstance(error, RefusedError) and error.code == Code.ENDED:
                     # It would only be read again from its beginning, and end at the same place.
-                    log.error("source.broken_off", source=self._name, message=error.message)
+                    log.warning("source.broken_off", source=self._name, message=error.message)
                     self._on_condition(self._name, "failed", error.code, error.message)
                     return
                 # ConfigError: a secret's file is away, perhaps being renewed; this source's trouble only.
