@@ -5,8 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import structlog
+
 from agent.contract import payloads
 from agent.contract.topics import LOG_EXPIRY_S, Topics
+from agent.domain.errors import TransientError
 from agent.domain.ids import SourceName
 from agent.domain.stamp import rfc3339
 from agent.pipeline.announcements import Announcements
@@ -14,6 +17,8 @@ from agent.pipeline.mailbox import MailboxStatistics
 from agent.pipeline.supervise import Ticks, in_thread
 from agent.pipeline.waiting import wait_for_event
 from agent.ports import Clock, Metrics, Outbox, Publication, Status
+
+log = structlog.get_logger(__name__)
 
 _TICK_S = 1.0
 
@@ -125,7 +130,12 @@ class Health:
     async def _beat(self) -> None:
         now = self._clock.now()
         flow = self._flow()
-        outbox = await self._outbox.statistics()
+        try:
+            outbox = await self._outbox.statistics()
+        except TransientError as error:
+            # A disk that stands still is the outbox's to tell; without its figures a beat is left out.
+            log.warning("health.beat_left_out", code=error.code, message=error.message)
+            return
         machine = await in_thread("machine", self._machine)
         rates = self._rates(flow, now.monotonic_ns)
         self._count(flow)

@@ -9,12 +9,13 @@ import jsonschema
 from agent.contract import payloads
 from agent.contract.schemas import payload_schema
 from agent.contract.topics import Topics
+from agent.domain.errors import Code, TransientError
 from agent.domain.ids import SourceName
 from agent.pipeline.announcements import Announcements
 from agent.pipeline.health import Health, Machine
 from agent.pipeline.mailbox import MailboxStatistics
 from agent.pipeline.supervise import Ticks
-from agent.ports import Status
+from agent.ports import OutboxStatistics, Status
 from tests.fakes.clock import FakeClock
 from tests.fakes.metrics import FakeMetrics
 from tests.fakes.outbox import FakeOutbox
@@ -23,17 +24,31 @@ from tests.polling import until
 DOOR = SourceName("door")
 
 
+class SilentOutbox(FakeOutbox):
+    """Does not answer the first questions."""
+
+    def __init__(self, *, clock: FakeClock, silent_for: int) -> None:
+        super().__init__(clock=clock)
+        self._silent_for = silent_for
+
+    async def statistics(self) -> OutboxStatistics:
+        if self._silent_for:
+            self._silent_for -= 1
+            raise TransientError("no answer within 10 s", code=Code.TIMEOUT)
+        return await super().statistics()
+
+
 class Post:
     """A health stage and what it announced."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, outbox: FakeOutbox | None = None) -> None:
         self.clock = FakeClock()
         self.announcements = Announcements()
         self.flow: Mapping[SourceName, MailboxStatistics] = {DOOR: MailboxStatistics(0, 0, 0, {})}
         self.health = Health(
             topics=Topics("plant", "nano-42"),
             announcements=self.announcements,
-            outbox=FakeOutbox(clock=self.clock),
+            outbox=outbox or FakeOutbox(clock=self.clock),
             clock=self.clock,
             metrics=FakeMetrics(),
             ticks=Ticks(clock=self.clock),
@@ -104,6 +119,24 @@ async def test_heartbeat_tells_rates_since_the_last_one() -> None:
     assert beat["dropped"] == {"door": {"replaced": 24}}
     assert beat["outbox"] == {"rows": 0, "bytes": 0, "oldest_s": 0.0, "refused": 0}
     assert (beat["session"], beat["memory_mb"], beat["config_version"]) == (17, 170.4, 42)
+
+
+async def test_beat_is_left_out_while_the_outbox_does_not_answer_and_the_stage_lives() -> None:
+    post = Post(outbox=SilentOutbox(clock=FakeClock(), silent_for=2))
+    stop = asyncio.Event()
+    running = asyncio.ensure_future(post.health.run(stop))
+    beats = 0
+
+    def beaten() -> bool:
+        nonlocal beats
+        beats += sum("uptime_s" in message for message in post.said())
+        post.clock.advance(10)
+        return running.done() or beats > 0
+
+    await until(beaten)
+    assert not running.done()
+    stop.set()
+    await asyncio.wait_for(running, timeout=5)
 
 
 def test_line_of_the_log_is_passed_on() -> None:
