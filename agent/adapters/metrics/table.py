@@ -60,6 +60,7 @@ TABLE: Final = (
     ),
     Metric("outbox_commit_seconds", "observe", "Time of one group commit.", (), STAGE_BUCKETS_S),
     Metric("outbox_batch_rows", "gauge", "Messages in the last group commit."),
+    Metric("outbox_syncs_total", "count", "Times that the outbox waited for the disk itself."),
     Metric("outbox_rows", "gauge", "Messages that wait on disk."),
     Metric("outbox_bytes", "gauge", "Bytes that they take."),
     Metric("outbox_held_rows", "gauge", "Messages held in memory, because the disk refuses."),

@@ -42,7 +42,7 @@ HELD_BYTES: Final = 16 << 20
 
 ANSWER_WITHIN_S: Final = 30.0
 """A disk that takes longer than this for one answer is as good as gone."""
-CLOSE_WITHIN_S: Final = 5.0
+CLOSE_WITHIN_S: Final = 1.5
 
 
 class SqliteOutbox:

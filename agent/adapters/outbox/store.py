@@ -154,6 +154,7 @@ class Store:
         if self._unsynced_since_ns is not None and now_ns - self._unsynced_since_ns >= SYNC_EVERY_NS:
             with _translated():
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._metrics.count("outbox_syncs_total")
             self._unsynced_since_ns = None
 
     def close(self) -> None:
@@ -244,6 +245,7 @@ class Store:
             self._untold = True
             self._metrics.count("lost_total", count, stream=stream, reason=reason)
         if durable:
+            self._metrics.count("outbox_syncs_total")
             self._unsynced_since_ns = None
         elif self._unsynced_since_ns is None:
             self._unsynced_since_ns = now_ns
