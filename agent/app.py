@@ -1,6 +1,7 @@
 """The composition root: settings → adapters → stages → one TaskGroup, started and stopped in order."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from random import SystemRandom
 from typing import Any
@@ -19,6 +20,7 @@ from agent.adapters.system.temperature import temperatures_c
 from agent.contract import payloads, sources
 from agent.contract.policy import Policy, PolicyDocument
 from agent.contract.topics import Topics
+from agent.domain.errors import TransientError
 from agent.domain.ids import ModelName, SourceName
 from agent.pipeline.announcements import Announcements
 from agent.pipeline.backoff import Backoff
@@ -42,8 +44,9 @@ log = structlog.get_logger(__name__)
 RESULTS_HELD = 64
 """Between the lanes and eventing; a full hand-over makes the lanes wait."""
 
-STOP_S = {"capture": 1.5, "inference": 2.0, "eventing": 1.0, "delivery": 3.5}
-"""How long each stage may take to stop in order; with the outbox's second, within 10 s."""
+STOP_S = {"capture": 1.0, "inference": 2.0, "eventing": 1.0, "delivery": 3.0}
+"""How long each stage may take to stop in order; with half a second to commit and one and a half to close the
+outbox, within 10 s."""
 
 _FAREWELL_S = STOP_S["delivery"] - 0.5
 _COMMIT_S = 0.5
@@ -209,7 +212,8 @@ class Agent:
         for stage, tasks in stages.items():
             if stage == "delivery":
                 # Answered after the commit of what eventing has just handed over.
-                await within(_COMMIT_S, "outbox", self._outbox.statistics())
+                with contextlib.suppress(TransientError):
+                    await within(_COMMIT_S, "outbox", self._outbox.statistics())
             if stage in closings:
                 closings[stage]()
             if not await within(STOP_S[stage], stage, all_ended(tasks)):
@@ -232,9 +236,15 @@ class Agent:
         await all_ended(stages["inference"])
         self.results.close()
         await all_ended(stages["eventing"])
-        while (await self._outbox.statistics()).rows and not stop.is_set():
+        while not (stop.is_set() or await self._is_drained()):
             await wait_for_event(stop, timeout_s=_DRAINED_POLL_S)
         stop.set()
+
+    async def _is_drained(self) -> bool:
+        try:
+            return not (await self._outbox.statistics()).rows
+        except TransientError:
+            return False
 
     async def _watch(self, quiet: asyncio.Event) -> None:
         def feed() -> None:

@@ -54,7 +54,6 @@ async def run_agent(
     began_ns = clock.now().monotonic_ns
     metrics = PrometheusMetrics(version=__version__)
     record = RunRecord(state_dir=settings.state_dir, version=__version__, boot=clock.boot)
-    started = await in_thread("run-record", record.begin)
     plan = assembly.plan_lanes(document.policy)
     models = await in_thread(
         "load-models", lambda: assembly.load_models(document.policy, settings, threads=plan.threads)
@@ -75,6 +74,8 @@ async def run_agent(
     )
     ending: Ending = "crash"
     try:
+        # Only now: a configuration that is refused before is no run, and the next start no crash's.
+        started = await in_thread("run-record", record.begin)
         agent = Agent(
             settings=settings,
             document=document,
@@ -94,10 +95,9 @@ async def run_agent(
         hand_on_warnings(lambda entry: _on_loop(loop, lambda: agent.health.tell(entry)))
         try:
             await agent.run(stop, until_ended=until_ended)
-            report = await _report(
-                agent, outbox, metrics, plan, seconds=(clock.now().monotonic_ns - began_ns) / 1e9
-            )
             ending = "signal"
+            seconds = (clock.now().monotonic_ns - began_ns) / 1e9
+            report = await _report(agent, outbox, metrics, plan, seconds=seconds)
         finally:
             hand_on_warnings(None)
             if http is not None:

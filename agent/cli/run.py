@@ -44,7 +44,7 @@ def run(
     from agent.adapters.logs.configure import configure_logging
     from agent.adapters.logs.output_guard import OutputGuard
     from agent.adapters.logs.scrub import Scrubber
-    from agent.domain.errors import ConfigError, RefusedError
+    from agent.domain.errors import ConfigError, RefusedError, TransientError
     from agent.settings import load_policy, load_settings
 
     scrubber = Scrubber()
@@ -61,8 +61,10 @@ def run(
         document = load_policy(policy_file or settings.policy_file, settings)
         report = asyncio.run(_serve(settings, document, logging, until_ended=until_ended))
         if report_file is not None:
-            report_file.write_text(report.model_dump_json(indent=2) + "\n")
+            _write(report_file, report)
         code = 0
+    except TransientError as error:
+        typer.echo(f"nanofleet: {error.message}", err=True)
     except (ConfigError, RefusedError) as error:
         typer.echo(f"nanofleet: {error.message}", err=True)
         # The unit does not start the agent again on this code, until somebody mends it.
@@ -73,6 +75,17 @@ def run(
         guard.close()
     # A thread that hangs in a library would keep the interpreter from ending by itself.
     os._exit(code)
+
+
+def _write(file: Path, report: RunReport) -> None:
+    """Raises: ConfigError."""
+    from agent.domain.errors import Code, ConfigError
+
+    try:
+        file.write_text(report.model_dump_json(indent=2) + "\n")
+    except OSError as error:
+        message = f"--report: {file} cannot be written: {error.strerror or error}"
+        raise ConfigError(message, code=Code.FILE, path=str(file)) from error
 
 
 async def _serve(

@@ -29,9 +29,12 @@ class Node:
         Raises:
             NodeFailedError: always.
         """
-        code = await self._process.wait()
+        raise self.failed(f"it ended with exit code {await self._process.wait()}")
+
+    def failed(self, what: str) -> NodeFailedError:
+        """The error for `what`, with the end of the agent's log."""
         tail = "\n".join(self._scenario.log_file.read_text(errors="replace").splitlines()[-10:])
-        raise NodeFailedError(f"the agent ended with exit code {code}; the last of its log:\n{tail}")
+        return NodeFailedError(f"the agent failed: {what}; the last of its log:\n{tail}")
 
     async def stop(self) -> int:
         """Stop it in order; its exit code."""

@@ -15,6 +15,7 @@ from agent.demo.node import Node, NodeFailedError, running_node
 from agent.demo.scenario import NODE, write_scenario
 from agent.domain.errors import Code, TransientError
 from agent.pipeline.waiting import wait_for_event
+from agent.ports import Closed
 from agent.report import RunReport
 
 WATCHER = "watcher"
@@ -24,6 +25,7 @@ _CONSUMER = "dashboard"
 _PORT_FILE = "port"
 _LAST_MESSAGES_S = 1.0
 _REDRAW_S = 0.25
+_FIRST_MESSAGE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ async def show(
                 await _first(connected.wait(), listening)
                 async with running_node(scenario) as node:
                     begun(folder)
-                    await _watch_node(node, consumer, stop=stop, draw=draw, seconds=seconds)
+                    await _watch_node(node, consumer, listening, stop=stop, draw=draw, seconds=seconds)
                 await asyncio.sleep(_LAST_MESSAGES_S)
             finally:
                 await _cancelled(listening)
@@ -122,6 +124,7 @@ async def watch(folder: Path, *, stop: asyncio.Event, draw: Callable[[Consumer],
 async def _watch_node(
     node: Node,
     consumer: Consumer,
+    listening: asyncio.Task[Closed],
     *,
     stop: asyncio.Event,
     draw: Callable[[Consumer], None],
@@ -130,10 +133,16 @@ async def _watch_node(
     """Draw until it is time to end; the seconds count from the node's first message."""
     ended = asyncio.create_task(node.wait(), name="node")
     deadline_s: float | None = None
+    began_s = consumer.now_s()
     try:
         while not stop.is_set():
             if ended.done():
                 await ended
+            if listening.done():
+                closed = await listening
+                raise TransientError(f"the broker went away: {closed.detail}", code=Code.NETWORK)
+            if not consumer.continuity.received and consumer.now_s() - began_s > _FIRST_MESSAGE_S:
+                raise node.failed(f"it said nothing for {_FIRST_MESSAGE_S:.0f} s")
             if deadline_s is None and seconds is not None and consumer.continuity.received:
                 deadline_s = consumer.now_s() + seconds
             if deadline_s is not None and consumer.now_s() >= deadline_s:

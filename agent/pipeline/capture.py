@@ -19,7 +19,7 @@ from agent.ports import Clock, Condition, Metrics, Status
 log = structlog.get_logger(__name__)
 
 MOST_HUNG_THREADS = 3
-"""Abandoned threads keep their memory; after so many of one source the process is started afresh."""
+"""Abandoned threads keep their memory; when so many of one source hang, the process is started afresh."""
 
 _POLL_S = 0.25
 HANG_GRACE_S = 2.0
@@ -153,7 +153,7 @@ class Capture(Generic[Item]):
         self._metrics = metrics
         self._on_condition = on_condition
         self._stopping = asyncio.Event()
-        self._hung = 0
+        self._hung: list[asyncio.Future[None]] = []
 
     def stop(self) -> None:
         """Capture nothing more; `run` returns when the thread has come back or is abandoned."""
@@ -216,7 +216,7 @@ class Capture(Generic[Item]):
                 attempt.stop()
             if attempt.is_hung() and not ended.done():
                 attempt.stop()
-                self._abandon(attempt.patience_s)
+                self._abandon(ended, attempt.patience_s)
         error = ended.exception()
         if error is None:
             return
@@ -235,12 +235,12 @@ class Capture(Generic[Item]):
         since_ns = self._alive_since_ns
         return since_ns is not None and self._clock.now().monotonic_ns - since_ns >= self._proven_ns
 
-    def _abandon(self, patience_s: float) -> None:
-        self._hung += 1
+    def _abandon(self, ended: "asyncio.Future[None]", patience_s: float) -> None:
+        self._hung = [thread for thread in self._hung if not thread.done()] + [ended]
         self._metrics.count("source_hangs_total", source=self._name)
-        log.error("source.hung", source=self._name, patience_s=patience_s, hung_threads=self._hung)
+        log.error("source.hung", source=self._name, patience_s=patience_s, hung_threads=len(self._hung))
         message = f"no answer within {patience_s:.0f} s; its thread was abandoned"
-        if self._hung >= MOST_HUNG_THREADS:
+        if len(self._hung) >= MOST_HUNG_THREADS:
             raise HungSourceError(f"source {self._name}: {message}", code=Code.TIMEOUT)
         raise TransientError(message, code=Code.TIMEOUT)
 

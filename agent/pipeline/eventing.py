@@ -12,7 +12,7 @@ from agent.domain.stamp import Stamp, rfc3339
 from agent.pipeline.gathering import Gathered
 from agent.pipeline.handover import Handover
 from agent.pipeline.results import FrameResult, Result, SensorReadings, WindowResult
-from agent.pipeline.supervise import Ticks
+from agent.pipeline.supervise import Ticks, ticking
 from agent.ports import Clock, Draft, Metrics, Outbox
 
 _TICK_S = 1.0
@@ -67,7 +67,7 @@ class Eventing:
                 case SensorReadings() as readings:
                     await self._on_readings(readings)
                 case None:
-                    pass
+                    await self._report_overdue()
                 case never:
                     assert_never(never)
         for source in list(self._gathered):
@@ -102,7 +102,7 @@ class Eventing:
             ),
         )
         stream = detections_stream(result.source)
-        await self._outbox.append(
+        await self._append(
             Draft(
                 stream=stream,
                 priority="detection",
@@ -160,7 +160,7 @@ class Eventing:
             scores=tuple(gathered.scores),
         )
         stream = telemetry_stream(source)
-        await self._outbox.append(
+        await self._append(
             Draft(
                 stream=stream,
                 priority="telemetry",
@@ -169,6 +169,16 @@ class Eventing:
                 expiry_s=self._expiry_overrides_s.get("telemetry", expiry_s(stream)),
             )
         )
+
+    async def _append(self, draft: Draft) -> None:
+        await ticking(self._ticks, "eventing", self._outbox.append(draft))
+
+    async def _report_overdue(self) -> None:
+        """A sensor that fell silent is told of all the same."""
+        now_ns = self._clock.now().monotonic_ns
+        for source, gathered in list(self._gathered.items()):
+            if now_ns - gathered.began_ns >= self._reports[source].every_s * 1e9:
+                await self._report(source)
 
     def _head(self, at: Stamp) -> payloads.StreamHead:
         return payloads.stream_head(self._topics, at, synced=self._clock.synced(), boot=self._clock.boot)

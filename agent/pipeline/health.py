@@ -14,7 +14,7 @@ from agent.domain.ids import SourceName
 from agent.domain.stamp import rfc3339
 from agent.pipeline.announcements import Announcements
 from agent.pipeline.mailbox import MailboxStatistics
-from agent.pipeline.supervise import Ticks, in_thread
+from agent.pipeline.supervise import Ticks, in_thread, ticking
 from agent.pipeline.waiting import wait_for_event
 from agent.ports import Clock, Metrics, Outbox, Publication, Status
 
@@ -113,6 +113,7 @@ class Health:
                 next_beat_ns = now_ns + int(self._heartbeat_s * 1e9)
                 await self._beat()
             await wait_for_event(stop, timeout_s=min(_TICK_S, (next_beat_ns - now_ns) / 1e9))
+        self._count(self._flow())
         self._ticks.retire("health")
 
     def _health(self, now: str) -> payloads.Health:
@@ -131,7 +132,7 @@ class Health:
         now = self._clock.now()
         flow = self._flow()
         try:
-            outbox = await self._outbox.statistics()
+            outbox = await ticking(self._ticks, "health", self._outbox.statistics())
         except TransientError as error:
             # A disk that stands still is the outbox's to tell; without its figures a beat is left out.
             log.warning("health.beat_left_out", code=error.code, message=error.message)
@@ -173,7 +174,9 @@ class Health:
         """Inferences a second of each source since the last beat."""
         elapsed_s = max((now_ns - self._last_beat_ns) / 1e9, 1e-9)
         rates: dict[str, float] = {
-            name: round((statistics.taken - self._last_flow.get(name, _NOTHING_YET).taken) / elapsed_s, 2)
+            name: round(
+                max(0, statistics.taken - self._last_flow.get(name, _NOTHING_YET).taken) / elapsed_s, 2
+            )
             for name, statistics in flow.items()
         }
         return rates

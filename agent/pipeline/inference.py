@@ -63,12 +63,12 @@ class InferenceWorker:
             while (job := self._scheduler.next_job()) is not NoJob.OVER:
                 self._ticks.tick(stage)
                 if not isinstance(job, NoJob):
-                    self._serve(job)
+                    self._serve(job, stage)
             self._ticks.retire(stage)
 
         return lane
 
-    def _serve(self, job: Job) -> None:
+    def _serve(self, job: Job, stage: str) -> None:
         model = job.model.facts.name
         try:
             results = self._detect(job) if isinstance(job, FrameJob) else [self._score(job)]
@@ -80,6 +80,7 @@ class InferenceWorker:
             self._tell_condition(model, None)
         for result in results:
             while not self._results.put(result, timeout_s=_HANDOVER_PATIENCE_S):
+                self._ticks.tick(stage)  # waiting for the disk is no standstill of ours
                 if self._results.closed:
                     log.error("inference.result_unwanted", source=result.source)
                     break

@@ -9,7 +9,8 @@ from typing import Generic, Literal, TypeVar
 Overflow = Literal["newest", "wait"]
 DropCause = Literal["replaced", "stale", "paused", "degraded", "unhealthy"]
 """Why a frame or window was not inferred. replaced: a newer one took its place; stale: it waited too long;
-paused: its source is not being served; degraded: the node sheds load; unhealthy: the model failed on it."""
+paused: its source is not being served; degraded: the node sheds load (no stage does so
+yet); unhealthy: the model failed on it."""
 
 Item = TypeVar("Item")
 

@@ -19,6 +19,7 @@ STALL_S = 5.0
 """A stage whose tick is older than this has stalled, and the watchdog is not fed."""
 
 _LAG_SAMPLE_S = 0.02
+_WAITING_TICK_S = 1.0
 
 
 def start_thread(name: str, work: Callable[[], Outcome]) -> "Future[Outcome]":
@@ -118,6 +119,18 @@ async def accompany(
         finally:
             for task in tasks:
                 task.cancel()
+
+
+async def ticking(ticks: Ticks, stage: str, answer: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """Await `answer` while `stage` shows that it lives: who waits for the disk does not stand still."""
+    waiting = asyncio.get_running_loop().create_task(answer, name=f"{stage}[waiting]")
+    try:
+        while not waiting.done():
+            await asyncio.wait([waiting], timeout=_WAITING_TICK_S)
+            ticks.tick(stage)
+        return waiting.result()
+    finally:
+        waiting.cancel()
 
 
 async def within(deadline_s: float, what: str, ending: Awaitable[object]) -> bool:

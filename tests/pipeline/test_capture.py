@@ -215,6 +215,26 @@ async def test_third_hang_ends_the_process_for_the_service_manager() -> None:
         release.set()
 
 
+async def test_hangs_that_were_recovered_from_do_not_add_up() -> None:
+    releases = [threading.Event() for _ in range(MOST_HUNG_THREADS)]
+
+    def hang_until(release: threading.Event) -> Callable[[], int]:
+        def hang() -> int:
+            release.wait(timeout=20)
+            return 666
+
+        return hang
+
+    stand = Stand(*map(hang_until, releases), 7, None, patience_s=0.05)
+    running = asyncio.ensure_future(stand.run())
+    for hangs, release in enumerate(releases, start=1):
+        await until(lambda n=hangs: stand.metrics.counts["source_hangs_total source=door"] == n)  # type: ignore[misc]
+        release.set()
+        await until(lambda n=hangs: stand.lives[n - 1].closed)  # type: ignore[misc]
+    await running
+    assert stand.items == [7]
+
+
 async def test_stop_ends_a_source_that_would_go_on_for_ever() -> None:
     stand = Stand(*range(1, 10_000_000))
     running = asyncio.ensure_future(stand.run())

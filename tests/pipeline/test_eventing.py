@@ -26,6 +26,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.metrics import FakeMetrics
 from tests.fakes.models import facts, one_person
 from tests.fakes.outbox import FakeOutbox
+from tests.polling import until
 
 
 class WeaklyReferable(Reading):
@@ -175,3 +176,33 @@ def test_mean_is_of_the_good_readings_at_the_last_ones_time() -> None:
     x, y = gathered.readings()
     assert (x.value, x.at.monotonic_ns, x.quality) == (2.0, 300_000_000, "good")
     assert (y.value, y.quality) == (5.0, "bad")
+
+
+async def test_sensor_that_fell_silent_is_told_of_when_its_period_is_over() -> None:
+    clock = FakeClock()
+    handover: Handover[Result] = Handover(loop=asyncio.get_running_loop(), capacity=10)
+    outbox = FakeOutbox(clock=clock)
+    eventing = Eventing(
+        results=handover,
+        outbox=outbox,
+        topics=Topics("plant", "nano-42"),
+        clock=clock,
+        metrics=FakeMetrics(),
+        ticks=Ticks(clock=clock),
+        reports={MOTOR: Report(1.0, "last")},
+        config_version=42,
+        publish_empty=True,
+        expiry_overrides_s={},
+    )
+    running = asyncio.ensure_future(eventing.run())
+    at_s = clock.now().monotonic_ns / 1e9
+    assert handover.put(SensorReadings(MOTOR, (reading("x", 1.0, at_s),)), timeout_s=1)
+    await until(lambda: not len(handover))
+    assert not outbox.rows
+
+    clock.advance(2.0)
+    await until(lambda: len(outbox.rows) == 1)
+
+    handover.close()
+    await asyncio.wait_for(running, timeout=10)
+    assert len(outbox.rows) == 1

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from agent.pipeline.announcements import Announcements
-from agent.pipeline.supervise import STALL_S, Ticks, feed_watchdog, start_thread, within
+from agent.pipeline.supervise import STALL_S, Ticks, feed_watchdog, start_thread, ticking, within
 from agent.ports import Publication
 from tests.fakes.clock import FakeClock
 from tests.polling import until
@@ -56,6 +56,27 @@ def test_end_of_a_thread_is_never_silent() -> None:
     with pytest.raises(OSError, match="disk on fire"):
         start_thread("worker", fail).result(timeout=5)
     assert start_thread("worker", lambda: None).result(timeout=5) is None
+
+
+async def test_who_waits_for_an_answer_shows_that_it_lives() -> None:
+    clock = FakeClock()
+    ticks = Ticks(clock=clock)
+    ticks.tick("eventing")
+    answered = asyncio.Event()
+
+    async def answer() -> int:
+        await answered.wait()
+        return 42
+
+    async def slow_disk() -> None:
+        for _ in range(3):
+            clock.advance(STALL_S - 1)
+            await until(lambda: ticks.stalled() == [] and ticks.ages_s()["eventing"] == 0.0)
+        answered.set()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(slow_disk())
+        assert await ticking(ticks, "eventing", answer()) == 42
 
 
 async def test_deadline_is_kept_and_told() -> None:
