@@ -285,7 +285,7 @@ class Agent:
                 fps=stanza.fps,
             )
             intake = FrameIntake(source=name, mailbox=mailbox, clock=self._clock)
-        elif (scorer := assembly.as_anomaly_model(model, source=name)) is not None:
+        elif (scorer := assembly.as_anomaly_model(model, source=name, stanza=stanza)) is not None:
             intake = ReadingIntake(
                 source=name,
                 results=self.results,

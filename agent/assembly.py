@@ -115,15 +115,27 @@ def as_detector(model: DetectorModel | AnomalyModel | None, *, source: str) -> D
     raise _wrong_task(model, source, "a camera wants a detector or a pose model")
 
 
-def as_anomaly_model(model: DetectorModel | AnomalyModel | None, *, source: str) -> AnomalyModel | None:
+def as_anomaly_model(
+    model: DetectorModel | AnomalyModel | None, *, source: str, stanza: sources.Sensor
+) -> AnomalyModel | None:
     """The model of a sensor.
 
     Raises:
-        RefusedError: it is a model of pictures.
+        RefusedError: it is a model of pictures, or of a signal sampled otherwise: its scores would mean nothing.
     """
-    if model is None or isinstance(model, OnnxAnomaly):
-        return model
-    raise _wrong_task(model, source, "a sensor wants an anomaly model")
+    if model is None:
+        return None
+    if not isinstance(model, OnnxAnomaly):
+        raise _wrong_task(model, source, "a sensor wants an anomaly model")
+    wanted_hz = model.rate_hz
+    if isinstance(stanza, sources.VibrationSensor) and wanted_hz != stanza.rate_hz:
+        raise RefusedError(
+            f"source {source} takes {stanza.rate_hz:g} samples a second, and its model {model.facts.name} "
+            f"wants {wanted_hz:g}; rate_hz: {wanted_hz:g} would be right",
+            code=Code.COMPATIBILITY,
+            path=f"/policy/sources/{source}/rate_hz",
+        )
+    return model
 
 
 def _wrong_task(model: DetectorModel | AnomalyModel, source: str, wanted: str) -> RefusedError:

@@ -5,8 +5,29 @@ from pathlib import Path
 import pytest
 
 from agent import assembly
+from agent.adapters.onnx import load_model
 from agent.contract import sources
+from agent.domain.errors import RefusedError
 from agent.settings import Settings
+
+VIBRATION = Path(__file__).parents[1] / "agent/demo/models/vibration.onnx"
+
+
+def test_sensor_sampled_otherwise_than_its_model_wants_is_refused() -> None:
+    model = load_model(name="vibration", path=VIBRATION)
+    fitting = sources.VibrationSensor(kind="vibration", rate_hz=200.0)
+    assert assembly.as_anomaly_model(model, source="motor", stanza=fitting) is model
+
+    other = sources.VibrationSensor(kind="vibration", rate_hz=100.0)
+    with pytest.raises(RefusedError, match="rate_hz: 200 would be right") as refused:
+        assembly.as_anomaly_model(model, source="motor", stanza=other)
+    assert (refused.value.code, refused.value.path) == ("E_COMPATIBILITY", "/policy/sources/motor/rate_hz")
+
+
+def test_model_of_windows_is_refused_for_a_camera() -> None:
+    model = load_model(name="vibration", path=VIBRATION)
+    with pytest.raises(RefusedError, match="a camera wants a detector or a pose model"):
+        assembly.as_detector(model, source="door")
 
 
 def test_disk_that_the_system_sensor_watches_is_the_outboxs(
