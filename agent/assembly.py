@@ -121,7 +121,7 @@ def as_anomaly_model(
     """The model of a sensor.
 
     Raises:
-        RefusedError: it is a model of pictures, or of a signal sampled otherwise: its scores would mean nothing.
+        RefusedError: it is a model of pictures, or of a signal that is sampled otherwise.
     """
     if model is None:
         return None
