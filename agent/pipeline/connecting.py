@@ -1,6 +1,7 @@
 """Sessions that are numbered and subscribed before anything is said in them."""
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Final
 
 import structlog
@@ -53,15 +54,15 @@ class Connector:
             # Else each attempt of a long outage would cost the disk a sync.
             self._number_is_unseen = error.path in _BEFORE_CONNECT
             raise
-        try:
-            await session.subscribe(self._subscriptions, no_local=True)
-        except RefusedError as error:
-            # What the node has to say is worth no less because it may not listen.
-            log.warning("link.subscription_refused", code=error.code, message=error.message)
-            self._on_condition("subscriptions", "degraded", error.code, error.message)
-        except BaseException:
-            await session.disconnect()
-            raise
-        else:
-            self._on_condition("subscriptions", "ok", None, None)
+        async with AsyncExitStack() as unless_subscribed:
+            unless_subscribed.push_async_callback(session.disconnect)
+            try:
+                await session.subscribe(self._subscriptions, no_local=True)
+            except RefusedError as error:
+                # What the node has to say is worth no less because it may not listen.
+                log.warning("link.subscription_refused", code=error.code, message=error.message)
+                self._on_condition("subscriptions", "degraded", error.code, error.message)
+            else:
+                self._on_condition("subscriptions", "ok", None, None)
+            unless_subscribed.pop_all()
         return session

@@ -30,12 +30,14 @@ async def test_an_interrupted_section_ends_and_its_task_goes_on() -> None:
 async def test_a_section_after_an_interruption_ends_at_its_first_wait() -> None:
     interruptible = Interruptible()
     interruptible.interrupt()
+    passed: list[str] = []
     async with asyncio.timeout(1):
-        async with interruptible.section():
-            await asyncio.Event().wait()
-        async with interruptible.section():
-            await asyncio.sleep(10)
-    interruptible.interrupt()
+        for section in ("first", "second"):
+            async with interruptible.section():
+                await asyncio.Event().wait()
+                passed.append(f"waited in the {section}")
+            passed.append(f"behind the {section}")
+    assert passed == ["behind the first", "behind the second"]
 
 
 async def test_a_timeout_of_somebody_else_passes_through() -> None:
