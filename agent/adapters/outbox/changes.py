@@ -32,9 +32,10 @@ class SetAside:
 class Changes:
     """`save` ends a transaction, before it is committed; then `settle` or `discard` has to be called."""
 
-    def __init__(self, *, connection: sqlite3.Connection, meta: Meta, boot_id: int, max_bytes: int) -> None:
+    def __init__(self, *, connection: sqlite3.Connection, meta: Meta, max_bytes: int) -> None:
         self._connection = connection
-        self._boot_id = boot_id
+        self.boot_id = 0
+        """Of the rows to come; `Store.begin` sets it."""
         self.books = Books(connection)
         self.ledger = Ledger(connection)
         self._dropper = Dropper(connection=connection, books=self.books, ledger=self.ledger, epoch=meta.epoch)
@@ -93,7 +94,7 @@ class Changes:
         self._dropper.take()
 
     def _insert(self, drafts: Sequence[Draft], present: Present) -> None:
-        moment = Moment(at=present.at, boot_id=self._boot_id, synced=present.synced)
+        moment = Moment(at=present.at, boot_id=self.boot_id, synced=present.synced)
         self.numbering.insert(drafts, moment)
 
     def _acknowledge(self, keys: Sequence[int]) -> None:

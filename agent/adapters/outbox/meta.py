@@ -57,9 +57,15 @@ def write_meta(connection: sqlite3.Connection, **values: str | int) -> None:
     )
 
 
-def read_boots(connection: sqlite3.Connection, *, this: str) -> dict[int, str]:
-    """The boots that rows may be of, by their number in the file; `this` is entered where it is new."""
+def read_boots(connection: sqlite3.Connection) -> dict[int, str]:
+    """The boots that rows may be of, by their number in the file."""
+    return dict(connection.execute("SELECT id, name FROM boot").fetchall())
+
+
+def enter_boot(connection: sqlite3.Connection, name: str) -> int:
+    """The number of this boot, which is entered where it is new; inside a transaction."""
     if connection.execute("SELECT count(*) FROM boot").fetchone()[0] > _MOST_BOOTS:
         connection.execute("DELETE FROM boot WHERE id NOT IN (SELECT boot FROM message)")
-    connection.execute("INSERT OR IGNORE INTO boot (name) VALUES (?)", (this,))
-    return dict(connection.execute("SELECT id, name FROM boot").fetchall())
+    connection.execute("INSERT OR IGNORE INTO boot (name) VALUES (?)", (name,))
+    number: int = connection.execute("SELECT id FROM boot WHERE name = ?", (name,)).fetchone()[0]
+    return number

@@ -4,6 +4,7 @@ import fcntl
 import os
 import sqlite3
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +33,19 @@ log = structlog.get_logger(__name__)
 CHECKED_BYTES: Final = 64 << 20
 """A file up to this size is checked whenever it is opened, a larger one only after a power cut."""
 
+_FIRST_COMMIT_BYTES: Final = 64 << 10
+"""More than a log holds that was killed while its first commit was being written."""
+
 _NO_LOSS: Final = Salvage(drops=())
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open file, not yet marked as in use. `cut`: the last commits of the run before may be undone."""
+
+    connection: sqlite3.Connection
+    meta: Meta
+    cut: bool
 
 
 def lock(path: Path) -> int:
@@ -69,9 +82,7 @@ def lock(path: Path) -> int:
     return descriptor
 
 
-def open_file(
-    path: Path, *, clock: Clock, first_key: int, broken: str | None
-) -> tuple[sqlite3.Connection, Meta]:
+def open_file(path: Path, *, clock: Clock, first_key: int, broken: str | None) -> Opened:
     """The file at `path`, sound and up to date; a new one where there is none or it is damaged.
 
     A new one begins a new epoch, with keys from `first_key` on. A damaged one is moved aside, and what it
@@ -97,11 +108,12 @@ def open_file(
         raise DiskRefusedError(f"{path}: {error.strerror}") from error
 
 
-def _open_sound(path: Path, *, clock: Clock) -> tuple[sqlite3.Connection, Meta]:
+def _open_sound(path: Path, *, clock: Clock) -> Opened:
     connection = None
     try:
+        log_bytes = _size(side_files(path)[0])
         connection = connect(path)
-        meta = _check(connection, path, clock)
+        opened = _check(connection, path, clock, log_bytes=log_bytes)
     except sqlite3.Error as error:
         _close(connection)
         translated = translate(error)
@@ -111,15 +123,16 @@ def _open_sound(path: Path, *, clock: Clock) -> tuple[sqlite3.Connection, Meta]:
     except (DamagedStoreError, ConfigError):
         _close(connection)
         raise
-    return connection, meta
+    return opened
 
 
-def _check(connection: sqlite3.Connection, path: Path, clock: Clock) -> Meta:
+def _check(connection: sqlite3.Connection, path: Path, clock: Clock, *, log_bytes: int) -> Opened:
     found = version(connection)
     if found == 0:
         raise DamagedStoreError("it holds no outbox")
     meta = read_meta(connection)
-    if path.stat().st_size <= CHECKED_BYTES or was_cut(meta, clock):
+    cut = _was_cut(connection, meta, clock, log_bytes=log_bytes)
+    if path.stat().st_size <= CHECKED_BYTES or cut:
         verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if verdict != "ok":
             raise DamagedStoreError(str(verdict).replace("\n", "; "))
@@ -136,12 +149,20 @@ def _check(connection: sqlite3.Connection, path: Path, clock: Clock) -> Meta:
         raise DamagedStoreError(f"it lacks {', '.join(missing)}")
     check_keys(connection, meta)
     read_tallies(connection)
-    return meta
+    return Opened(connection, meta, cut)
 
 
-def was_cut(meta: Meta, clock: Clock) -> bool:
-    """Whether the machine may have stopped under the file: commits that were not synced may be undone."""
-    return not meta.clean and meta.boot != clock.boot
+def _was_cut(connection: sqlite3.Connection, meta: Meta, clock: Clock, *, log_bytes: int) -> bool:
+    """Whether commits may be undone: the machine stopped under the file, or its log is lost.
+
+    A log of which nothing can be used, beside a file that was left in order, is one that was damaged: the run
+    that wrote it has marked the file as in use with its first commit, and that is gone as well. Only a run of
+    this boot may have been killed while it wrote that.
+    """
+    if not meta.clean:
+        return meta.boot != clock.boot
+    _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return frames <= 0 and log_bytes > (_FIRST_COMMIT_BYTES if meta.boot == clock.boot else 0)
 
 
 def _begin_anew(path: Path, *, clock: Clock, first_key: int) -> None:
@@ -220,6 +241,10 @@ def _is_complete(ready: Path) -> bool:
 
 def _new_name(path: Path) -> Path:
     return path.with_name(f"{path.name}.new")
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 def _close(connection: sqlite3.Connection | None) -> None:

@@ -14,8 +14,8 @@ from agent.adapters.outbox.changes import Changes
 from agent.adapters.outbox.faults import DiskFullError, DiskRefusedError, translate
 from agent.adapters.outbox.ledger import Entry
 from agent.adapters.outbox.loss import LossTeller
-from agent.adapters.outbox.meta import Meta, read_boots, write_meta
-from agent.adapters.outbox.opening import open_file, was_cut
+from agent.adapters.outbox.meta import Meta, enter_boot, read_boots, write_meta
+from agent.adapters.outbox.opening import open_file
 from agent.adapters.outbox.reading import Found, Reader
 from agent.adapters.outbox.room import Room
 from agent.adapters.outbox.rows import size_of
@@ -56,14 +56,13 @@ class Store:
         self._connection = connection
         self._clock = clock
         self._metrics = metrics
-        boots = read_boots(connection, this=clock.boot)
-        boot_id = next(number for number, name in boots.items() if name == clock.boot)
-        self._changes = Changes(connection=connection, meta=meta, boot_id=boot_id, max_bytes=bounds.max_bytes)
+        self._boots = read_boots(connection)
+        self._changes = Changes(connection=connection, meta=meta, max_bytes=bounds.max_bytes)
         self._books = self._changes.books
         self._reader = Reader(
             connection=connection,
             epoch=meta.epoch,
-            boots=boots,
+            boots=self._boots,
             books=self._books,
             numbering=self._changes.numbering,
             bounds=bounds,
@@ -110,7 +109,10 @@ class Store:
         with self._transaction(durable=True):
             if cut:
                 self._changes.skip_reserves(at_wall_ns=self._clock.now().wall_ns)
+            self._changes.boot_id = enter_boot(self._connection, self._clock.boot)
             write_meta(self._connection, boot=self._clock.boot, clean=0)
+        with _translated():
+            self._boots.update(read_boots(self._connection))
 
     def tidy_if_due(self) -> None:
         """Once a second: drop what is too old, and see whether a full disk has room again."""
@@ -267,23 +269,23 @@ def open_store(
         ConfigError: the file is a newer agent's, in a form that this one cannot use.
         DiskRefusedError: not at the moment.
     """
-    connection, meta = open_file(path, clock=clock, first_key=first_key, broken=broken)
+    opened = open_file(path, clock=clock, first_key=first_key, broken=broken)
     try:
         with _translated():
             store = Store(
-                connection=connection,
-                meta=meta,
+                connection=opened.connection,
+                meta=opened.meta,
                 topics=topics,
                 clock=clock,
                 metrics=metrics,
                 bounds=bounds,
                 room=Room(max_bytes=bounds.max_bytes, reserve=path.with_name(f"{path.name}.reserve")),
             )
-        store.begin(cut=was_cut(meta, clock))
+        store.begin(cut=opened.cut)
     except NanofleetError:
-        connection.close()
+        opened.connection.close()
         raise
-    log.info("outbox.store_opened", path=str(path), epoch=meta.epoch, rows=store.rows, bytes=store.bytes)
+    log.info("outbox.store_opened", path=str(path), epoch=store.epoch, rows=store.rows, bytes=store.bytes)
     return store
 
 

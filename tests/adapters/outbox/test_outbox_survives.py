@@ -286,7 +286,7 @@ async def test_a_file_that_breaks_in_use_is_replaced_without_a_restart(path: Pat
         clock.advance(1)
         async with asyncio.timeout(20):
             while outbox.epoch == lost_epoch:
-                await fill(outbox, clock, "detection", 20, size=400)
+                await fill(outbox, clock, "detection", 50, size=3_000)
                 await waiting(outbox)
         outbox.acknowledge(keys)  # of the old file: they must not touch the new one's rows
         await outbox.append(draft(clock))
