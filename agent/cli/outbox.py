@@ -221,7 +221,12 @@ def _print_table(title: str, rows: Iterable[Mapping[str, Any]], *, empty: str) -
         return
     table = Table(title=title, title_justify="left")
     for name, value in rows[0].items():
-        table.add_column(name, justify="right" if isinstance(value, int) else "left", overflow="fold")
+        table.add_column(
+            name,
+            justify="right" if isinstance(value, int) else "left",
+            overflow="fold",
+            no_wrap=name == "stream",
+        )
     for row in rows:
         table.add_row(*map(_text, row.values()))
     Console().print(table)
