@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -107,3 +108,11 @@ def copy_as_crash_leaves_it(source: Path, target: Path) -> Path:
         if file.exists():
             shutil.copy(file, target / file.name)
     return target / source.name
+
+
+def sql(path: Path, *statements: str) -> None:
+    """Do what only somebody else would do to the file."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()

@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 
 from agent.adapters.outbox.ledger import UNKNOWN_STREAM
 from agent.adapters.outbox.numbering import RESERVE
-from agent.adapters.outbox.schema import VERSION
 from agent.domain.errors import ConfigError, TransientError
 from tests.adapters.outbox.rigs import (
     copy_as_crash_leaves_it,
@@ -21,6 +20,7 @@ from tests.adapters.outbox.rigs import (
     opened,
     outbox_at,
     seqs,
+    sql,
     waiting,
 )
 from tests.fakes.clock import FakeClock
@@ -304,58 +304,6 @@ async def test_an_interrupted_replacement_is_finished(path: Path, clock: FakeClo
     await asyncio.to_thread(path.rename, path.with_name(path.name + ".new"))
     async with outbox_at(path, clock=clock) as outbox:
         assert outbox.epoch == epoch
-
-
-async def test_a_newer_agents_file_is_used_as_long_as_it_has_what_is_needed(
-    path: Path, clock: FakeClock
-) -> None:
-    async with outbox_at(path, clock=clock) as outbox:
-        await fill(outbox, clock, "detection", 2)
-        epoch = outbox.epoch
-    await asyncio.to_thread(
-        sql,
-        path,
-        "ALTER TABLE message ADD COLUMN colour TEXT DEFAULT 'red'",
-        "ALTER TABLE stream ADD COLUMN mood INTEGER DEFAULT 7",
-        f"PRAGMA user_version = {VERSION + 1}",
-    )
-    async with outbox_at(path, clock=clock) as outbox:
-        await fill(outbox, clock, "detection", 2)
-        rows = await waiting(outbox)
-        assert (outbox.epoch, seqs(rows)) == (epoch, [0, 1, 2, 3])
-        outbox.acknowledge([row.key for row in rows])
-    assert await asyncio.to_thread(ask, path, "SELECT mood FROM stream") == [(7,)]
-    assert await asyncio.to_thread(ask, path, "PRAGMA user_version") == [(VERSION + 1,)]
-
-
-async def test_a_newer_agents_file_that_lacks_what_is_needed_is_left_alone(
-    path: Path, clock: FakeClock
-) -> None:
-    async with outbox_at(path, clock=clock):
-        pass
-    await asyncio.to_thread(
-        sql,
-        path,
-        "ALTER TABLE ledger RENAME COLUMN reason TO why",
-        f"PRAGMA user_version = {VERSION + 1}",
-    )
-    with pytest.raises(ConfigError, match=r"newer agent .* lacks ledger\.reason"):
-        await opened(path, clock=clock)
-    assert await asyncio.to_thread(path.exists)
-
-
-def sql(path: Path, *statements: str) -> None:
-    connection = sqlite3.connect(path, isolation_level=None)
-    for statement in statements:
-        connection.execute(statement)
-    connection.close()
-
-
-def ask(path: Path, question: str) -> list[Any]:
-    connection = sqlite3.connect(path)
-    answer = connection.execute(question).fetchall()
-    connection.close()
-    return answer
 
 
 def overwrite_with_noise(path: Path, *, from_page: int = 3) -> None:
