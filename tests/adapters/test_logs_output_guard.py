@@ -42,8 +42,13 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=50,
         check=False,
-        # What the agent's cameras have set for this process would hide what is looked for.
-        env={name: value for name, value in os.environ.items() if not name.startswith("OPENCV_")},
+        # What the agent's cameras have set for this process would hide what is looked for. And buffered, as
+        # under systemd: the C library holds back what libraries print, until the process ends.
+        env={
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("OPENCV_") and name != "PYTHONUNBUFFERED"
+        },
     )
 
 

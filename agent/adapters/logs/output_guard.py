@@ -5,6 +5,7 @@ there with its password.
 """
 
 import contextlib
+import ctypes
 import faulthandler
 import fcntl
 import io
@@ -48,6 +49,7 @@ class OutputGuard:
         self._python_streams = (sys.stdout, sys.stderr)
         for stream in self._python_streams:
             stream.flush()
+        _flush_c_streams()
         self._real_stderr_fd = os.dup(2)  # what dup makes is not inherited: children get the pipe
         self.log_stream = open(os.dup(1), "w", encoding="utf-8", errors="backslashreplace")  # noqa: PTH123,SIM115
         read_fd, write_fd = os.pipe()
@@ -69,6 +71,7 @@ class OutputGuard:
         if self._thread is None:
             return
         sys.stderr.flush()
+        _flush_c_streams()
         sys.stdout, sys.stderr = self._python_streams
         os.dup2(self.log_stream.fileno(), 1)
         os.dup2(self._real_stderr_fd, 2)
@@ -101,6 +104,11 @@ class OutputGuard:
             for line in told:
                 _write(self._real_stderr_fd, line + "\n")
         os.close(read_fd)
+
+
+def _flush_c_streams() -> None:
+    """What C and C++ libraries have printed and the C library still holds goes out now, to where it is meant."""
+    ctypes.CDLL(None).fflush(None)
 
 
 class _ScrubbedText(io.TextIOBase):
