@@ -63,7 +63,7 @@ def test_what_opencv_and_ffmpeg_print_of_an_address_is_scrubbed() -> None:
     assert not any(secret in guarded.stderr for secret in (SECRET, "other-pw"))
     assert "rtsp://***@127.0.0.1:1/live" in guarded.stderr
     assert "Connection refused" in guarded.stderr
-    assert guarded.stderr.splitlines()[-1] == "end of test"
+    assert "end of test" in guarded.stderr.splitlines()
 
 
 @pytest.mark.ffmpeg

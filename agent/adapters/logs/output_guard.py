@@ -107,7 +107,7 @@ class OutputGuard:
 
 
 def _flush_c_streams() -> None:
-    """What C and C++ libraries have printed and the C library still holds goes out now, to where it is meant."""
+    """What libraries have printed and the C library still holds goes out now, to where it is meant."""
     ctypes.CDLL(None).fflush(None)
 
 
