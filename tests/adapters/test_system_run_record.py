@@ -100,6 +100,15 @@ def test_a_state_folder_that_cannot_be_made_is_refused_with_a_sentence(tmp_path:
         record_in(tmp_path / "file" / "state").begin()
 
 
+def test_a_start_on_a_full_disk_goes_on(tmp_path: Path) -> None:
+    last = record_in(tmp_path)
+    last.begin()
+    last.end("signal")
+    # What refuses every byte for want of space.
+    (tmp_path / RUN_FILE).with_suffix(".tmp").symlink_to("/dev/full")
+    assert record_in(tmp_path).begin().reason == "signal"
+
+
 def test_the_end_of_a_run_survives_a_folder_that_is_gone(tmp_path: Path) -> None:
     state_dir = tmp_path / "state"
     state_dir.mkdir()

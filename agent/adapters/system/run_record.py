@@ -1,5 +1,6 @@
 """Why the agent had to start: a small file that outlives the process."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -15,6 +16,7 @@ log = structlog.get_logger(__name__)
 Ending = Literal["signal", "watchdog", "crash"]
 
 RUN_FILE: Final = "run.json"
+_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 SERVICE_RESULT_FILE: Final = "service-result"
 """Written by the unit, which alone knows when systemd's watchdog killed a process that could not tell:
 `ExecStopPost=/bin/sh -c 'echo "$SERVICE_RESULT" >"$STATE_DIRECTORY/service-result"'`."""
@@ -40,15 +42,21 @@ class RunRecord:
         systemd said so, or a stage stood still when the process ended. `signal`: an ordered stop. `crash`:
         anything else, loss of power included.
 
+        A disk that is full is logged and no more: the agent works on one, so it has to start on one. The next
+        start may then tell an older ending.
+
         Raises:
             ConfigError: the folder cannot be made or written.
         """
+        reason = self._reason()
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            reason = self._reason()
             self._write("running")
             self._service_result.unlink(missing_ok=True)
         except OSError as error:
+            if error.errno in _NO_SPACE:
+                log.warning("run_record.write_failed", file=str(self._file), error=str(error))
+                return Started(boot=self._boot, reason=reason)
             raise ConfigError(
                 f"{self._file} cannot be written ({error.strerror}); state_dir must be a folder that the "
                 "agent may write to",
