@@ -76,6 +76,7 @@ class Agent:
         notifier: Notifier,
         record: RunRecord,
         info: payloads.Info,
+        scrub: Callable[[str], str],
     ) -> None:
         policy = document.policy
         self._settings = settings
@@ -104,6 +105,7 @@ class Agent:
             session=lambda: self.delivery.session,
             heartbeat_s=policy.publish.heartbeat_s,
             config_version=document.version,
+            scrub=scrub,
         )
         self.worker = InferenceWorker(
             scheduler=self.scheduler,

@@ -41,8 +41,9 @@ async def run_agent(
     until_ended: bool,
     notifier: Notifier,
     hand_on_warnings: HandOn,
+    scrub: Callable[[str], str],
 ) -> RunReport:
-    """Watch, infer and publish until `stop`; returns what was done.
+    """Watch, infer and publish until `stop`; returns what was done. `scrub` takes credentials out of a text.
 
     Raises:
         ConfigError, RefusedError: settings or policy cannot be put to work on this node; nothing was started.
@@ -89,6 +90,7 @@ async def run_agent(
             notifier=notifier,
             record=record,
             info=_info(document, models, started),
+            scrub=scrub,
         )
         outbox_is.tell(agent.health.report)
         http = _http_server(settings, agent, metrics)

@@ -43,6 +43,7 @@ def demo(
         return
     _need_demo_extra()
     from agent.cli.demo_tables import live_table, summary, summary_table
+    from agent.cli.output_file import need_writable, write_output
     from agent.demo.node import NodeFailedError
     from agent.demo.show import show
     from agent.domain.errors import NanofleetError
@@ -55,6 +56,8 @@ def demo(
         console.print(f"  {_WATCH_COMMAND.format(program=program, folder=folder)}", soft_wrap=True)
 
     try:
+        if json_file is not None:
+            need_writable(json_file, option="--json")
         with Live(console=console, auto_refresh=False, transient=not console.is_terminal) as live:
 
             def draw(consumer: Consumer) -> None:
@@ -62,12 +65,12 @@ def demo(
                     live.update(live_table(consumer), refresh=True)
 
             proof: Proof = _run(lambda stop: show(stop=stop, begun=begun, draw=draw, seconds=seconds))
+        console.print(summary_table(proof))
+        if json_file is not None:
+            write_output(json_file, json.dumps(summary(proof), indent=2) + "\n", option="--json")
     except (NanofleetError, NodeFailedError, RuntimeError) as error:
         typer.echo(f"nanofleet demo: {error}", err=True)
         raise typer.Exit(1) from error
-    console.print(summary_table(proof))
-    if json_file is not None:
-        json_file.write_text(json.dumps(summary(proof), indent=2) + "\n")
     # What was promised is that nothing is lost: a demo that loses something has failed.
     raise typer.Exit(1 if proof.lost else 0)
 

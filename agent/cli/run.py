@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.adapters.logs.configure import Logging
     from agent.contract.policy import PolicyDocument
     from agent.report import RunReport
@@ -44,6 +46,7 @@ def run(
     from agent.adapters.logs.configure import configure_logging
     from agent.adapters.logs.output_guard import OutputGuard
     from agent.adapters.logs.scrub import Scrubber
+    from agent.cli.output_file import need_writable, write_output
     from agent.domain.errors import ConfigError, RefusedError, TransientError
     from agent.settings import load_policy, load_settings
 
@@ -54,14 +57,18 @@ def run(
     logging = configure_logging(stream=guard.log_stream, scrubber=scrubber)
     code = 1
     try:
+        if report_file is not None:
+            need_writable(report_file, option="--report")
         settings = load_settings(settings_file)
         for secret in settings.known_passwords():
             scrubber.register_secret(secret)
         logging.set_level(settings.log.level)
         document = load_policy(policy_file or settings.policy_file, settings)
-        report = asyncio.run(_serve(settings, document, logging, until_ended=until_ended))
+        report = asyncio.run(
+            _serve(settings, document, logging, until_ended=until_ended, scrub=scrubber.text)
+        )
         if report_file is not None:
-            _write(report_file, report)
+            write_output(report_file, report.model_dump_json(indent=2) + "\n", option="--report")
         code = 0
     except TransientError as error:
         typer.echo(f"nanofleet: {error.message}", err=True)
@@ -77,19 +84,13 @@ def run(
     os._exit(code)
 
 
-def _write(file: Path, report: RunReport) -> None:
-    """Raises: ConfigError."""
-    from agent.domain.errors import Code, ConfigError
-
-    try:
-        file.write_text(report.model_dump_json(indent=2) + "\n")
-    except OSError as error:
-        message = f"--report: {file} cannot be written: {error.strerror or error}"
-        raise ConfigError(message, code=Code.FILE, path=str(file)) from error
-
-
 async def _serve(
-    settings: Settings, document: PolicyDocument, logging: Logging, *, until_ended: bool
+    settings: Settings,
+    document: PolicyDocument,
+    logging: Logging,
+    *,
+    until_ended: bool,
+    scrub: Callable[[str], str],
 ) -> RunReport:
     from agent.adapters.system.notify import Notifier
     from agent.launch import run_agent
@@ -105,4 +106,5 @@ async def _serve(
         until_ended=until_ended,
         notifier=Notifier(environment=os.environ),
         hand_on_warnings=logging.hand_on,
+        scrub=scrub,
     )

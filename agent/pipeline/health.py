@@ -36,7 +36,8 @@ class Machine:
 class Health:
     """Gathers conditions, says `B/health` on change and `B/heartbeat` every period.
 
-    `report` is the `Condition` that sources and stages call.
+    `report` is the `Condition` that sources and stages call; `scrub` takes the credentials out of its
+    messages, which may hold what a camera's address or a command's own output said.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Health:
         session: Callable[[], int],
         heartbeat_s: float,
         config_version: int,
+        scrub: Callable[[str], str],
     ) -> None:
         self._topics = topics
         self._announcements = announcements
@@ -67,6 +69,7 @@ class Health:
         self._session = session
         self._heartbeat_s = heartbeat_s
         self._config_version = config_version
+        self._scrub = scrub
         self._started_ns = clock.now().monotonic_ns
         self._conditions: dict[str, payloads.Condition] = {}
         self._last_beat_ns = self._started_ns
@@ -83,6 +86,7 @@ class Health:
 
     def report(self, who: str, status: Status, code: str | None, message: str | None) -> None:
         """Note how a source or stage is; a change is told at once."""
+        message = None if message is None else self._scrub(message)
         known = self._conditions.get(who)
         if known is not None and (known.status, known.code, known.message) == (status, code, message):
             return

@@ -58,6 +58,7 @@ class Post:
             session=lambda: 17,
             heartbeat_s=10.0,
             config_version=42,
+            scrub=lambda text: text.replace("hunter2", "***"),
         )
 
     def said(self) -> list[dict[str, object]]:
@@ -93,6 +94,14 @@ def test_change_is_told_once_and_since_holds_while_the_status_does() -> None:
         jsonschema.validate(message, payload_schema(payloads.Health))
     assert first["sources"]["door"]["since"] == second["sources"]["door"]["since"]  # type: ignore[index]
     assert second["sources"]["door"]["code"] == "E_TIMEOUT"  # type: ignore[index]
+
+
+def test_message_of_a_condition_is_told_without_the_credentials_in_it() -> None:
+    post = Post()
+    post.health.report("door", "waiting", "E_ENDED", "ffmpeg ended: rtsp://u:hunter2@10.0.0.7: 401")
+    (told,) = post.said()
+    assert told["sources"]["door"]["message"] == "ffmpeg ended: rtsp://u:***@10.0.0.7: 401"  # type: ignore[index]
+    assert "hunter2" not in json.dumps(post.health.describe())
 
 
 async def test_heartbeat_tells_rates_since_the_last_one() -> None:
