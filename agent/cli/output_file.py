@@ -17,12 +17,15 @@ def need_writable(file: Path, *, option: str) -> None:
     Raises:
         ConfigError: `file`, which `option` named, is a folder, or cannot be made or written.
     """
-    if file.is_dir():
-        raise _refusal(file, option, "it is a folder")
-    if not file.parent.is_dir():
-        raise _refusal(file, option, f"there is no folder {file.parent}")
-    if not os.access(file if file.exists() else file.parent, os.W_OK):
-        raise _refusal(file, option, "Permission denied")
+    try:
+        if file.is_dir():
+            raise _refusal(file, option, "it is a folder")
+        if not file.parent.is_dir():
+            raise _refusal(file, option, f"there is no folder {file.parent}")
+        if not os.access(file if file.exists() else file.parent, os.W_OK):
+            raise _refusal(file, option, "Permission denied")
+    except OSError as error:  # a folder on the way is closed to this user
+        raise _refusal(file, option, error.strerror or str(error)) from error
 
 
 def write_output(file: Path, text: str, *, option: str) -> None:

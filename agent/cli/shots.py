@@ -39,12 +39,15 @@ def is_picture(path: Path) -> bool:
     """Whether the file holds a picture, by its first bytes and not by its name.
 
     Raises:
-        RefusedError: there is no such file, or it is a folder.
+        RefusedError: there is no such file, it is a folder, or it is out of reach.
     """
-    if path.is_dir():
-        raise RefusedError("is a folder; name the pictures in it", code=Code.FILE)
-    if not path.exists():
-        raise RefusedError("there is no such file", code=Code.FILE)
+    try:
+        if path.is_dir():
+            raise RefusedError("is a folder; name the pictures in it", code=Code.FILE)
+        if not path.exists():
+            raise RefusedError("there is no such file", code=Code.FILE)
+    except OSError as error:  # a folder on the way is closed to this user
+        raise RefusedError(f"cannot be read: {error.strerror}", code=Code.FILE) from error
     return cv2.haveImageReader(str(path))
 
 

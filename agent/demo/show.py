@@ -17,6 +17,7 @@ from agent.domain.errors import Code, TransientError
 from agent.pipeline.waiting import wait_for_event
 from agent.ports import Closed
 from agent.report import RunReport
+from agent.settings.reach import why_out_of_reach
 
 WATCHER = "watcher"
 """The name of the certificate that `nanofleet demo watch` uses."""
@@ -100,7 +101,7 @@ async def watch(folder: Path, *, stop: asyncio.Event, draw: Callable[[Consumer],
         TransientError: there is no demo in that folder, or it has ended.
     """
     port_file = folder / _PORT_FILE
-    if not port_file.is_file():
+    if why_out_of_reach(port_file) or not port_file.is_file():
         raise TransientError(
             f"no demo runs in {folder}; start one with `nanofleet demo` and copy the line that it prints",
             code=Code.FILE,

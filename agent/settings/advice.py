@@ -57,5 +57,5 @@ def _not_run_yet(policy: Policy) -> Iterator[str]:
 def _is_there(relative: str, settings: Settings) -> bool:
     try:
         return resolve_media(settings, relative).exists()
-    except RefusedError:
+    except (RefusedError, OSError):
         return False

@@ -8,6 +8,7 @@ from pathlib import Path
 from agent.contract.problems import KeyPath, Problem
 from agent.domain.errors import Code, ConfigError
 from agent.settings.model import Settings
+from agent.settings.reach import why_out_of_reach
 from agent.settings.secret_files import check_private, read_password
 
 
@@ -31,12 +32,17 @@ def file_problems(settings: Settings) -> Iterator[Problem]:
                 hint="install it, or give the absolute path of a file that may be executed",
                 code=Code.FILE,
             )
-    if settings.state_dir.exists() and not settings.state_dir.is_dir():
+    if why := why_out_of_reach(settings.state_dir):
+        message = f"{settings.state_dir} cannot be used by this user: {why}"
+        yield Problem(message=message, path=("state_dir",), code=Code.FILE)
+    elif settings.state_dir.exists() and not settings.state_dir.is_dir():
         yield Problem(message=f"{settings.state_dir} is no folder", path=("state_dir",), code=Code.FILE)
 
 
 def _readable(where: KeyPath, path: Path) -> Iterator[Problem]:
-    if not path.is_file():
+    if why := why_out_of_reach(path):
+        yield Problem(message=f"{path} cannot be read: {why}", path=where, code=Code.FILE)
+    elif not path.is_file():
         yield Problem(message=f"there is no file {path}", path=where, code=Code.FILE)
     elif not os.access(path, os.R_OK):
         yield Problem(message=f"{path} may not be read by this user", path=where, code=Code.FILE)

@@ -11,6 +11,7 @@ from agent.domain.errors import Code, RefusedError
 from agent.settings.hosts import is_covered
 from agent.settings.media import resolve_media
 from agent.settings.model import Settings
+from agent.settings.reach import why_out_of_reach
 
 
 def breaches(policy: Policy, settings: Settings, *, look_at_files: bool = True) -> Iterator[Problem]:
@@ -38,7 +39,11 @@ def _file(path: KeyPath, relative: str, settings: Settings, *, must_exist: bool)
     except RefusedError as error:
         yield Problem(message=error.message, path=path, code=error.code)
         return
-    if must_exist and not file.is_file():
+    if not must_exist:
+        return
+    if why := why_out_of_reach(file):
+        yield Problem(message=f"{file} cannot be read: {why}", path=path, code=Code.FILE)
+    elif not file.is_file():
         yield Problem(
             message=f"there is no file {relative!r} below media_root ({settings.media_root})",
             path=path,

@@ -76,6 +76,20 @@ def test_check_holds_the_policy_against_settings_whose_files_are_missing(folder:
     assert "policy.yaml:3: policy.models.people.file: there is no file" in done.stdout
 
 
+def test_check_tells_of_files_that_the_system_does_not_let_it_look_at(folder: Path) -> None:
+    # As behind a folder that is closed to this user, but for root too.
+    unreachable = "x" * 300
+    state_dir, ca_file = (f'{key} = "{unreachable}"\n' for key in ("state_dir", "ca_file"))
+    (folder / "agent.toml").write_text(state_dir + SETTINGS + ca_file)
+    (folder / "policy.yaml").write_text(POLICY.replace("people.onnx", unreachable))
+    done = check(folder, *BOTH)
+    assert (done.returncode, done.stderr) == (78, "")
+    assert "broker.ca_file: " in done.stdout
+    assert "policy.models.people.file: " in done.stdout
+    assert "state_dir: " in done.stdout
+    assert done.stdout.count("File name too long") == 3
+
+
 def test_check_for_another_machine_looks_for_no_files(folder: Path) -> None:
     (folder / "agent.toml").write_text(SETTINGS + 'ca_file = "ca.pem"\n')
     (folder / "media" / "people.onnx").unlink()

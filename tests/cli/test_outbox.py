@@ -186,3 +186,10 @@ async def test_looking_while_an_agent_works_disturbs_neither(tmp_path: Path) -> 
         assert done.exit_code == 0
     finally:
         await outbox.close()
+
+
+def test_an_outbox_out_of_reach_is_told_too(tmp_path: Path) -> None:
+    # As behind a folder that is closed to this user, but for root too.
+    done = nanofleet_outbox("status", "--path", tmp_path / ("x" * 300))
+    assert done.exit_code == os.EX_NOINPUT
+    assert "cannot be read: File name too long" in done.stderr

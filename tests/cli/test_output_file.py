@@ -18,7 +18,7 @@ def test_new_file_in_a_folder_and_an_old_one_may_be_written(tmp_path: Path) -> N
     assert file.read_text(encoding="utf-8") == "°C\n"
 
 
-@pytest.mark.parametrize("where", [".", "absent/summary.json"])
+@pytest.mark.parametrize("where", [".", "absent/summary.json", "x" * 300])
 def test_what_cannot_be_written_is_refused_with_a_sentence(tmp_path: Path, where: str) -> None:
     with pytest.raises(ConfigError, match=r"--json: .* cannot be written: "):
         need_writable(tmp_path / where, option="--json")

@@ -125,7 +125,13 @@ def open_listing(path: Path) -> Iterator[Listing]:
     Raises:
         ConfigError: there is no outbox at `path`, or it cannot be read.
     """
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError as error:  # a folder on the way is closed to this user
+        raise ConfigError(
+            f"the outbox at {path} cannot be read: {error.strerror}", code=Code.FILE, path=str(path)
+        ) from error
+    if not found:
         raise ConfigError(
             f"there is no outbox at {path}; the agent makes it when it first runs, in its state_dir",
             code=Code.FILE,
