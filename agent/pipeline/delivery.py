@@ -188,7 +188,9 @@ class Delivery:
             cause = error.path or str(error.code)
             delay_s = self._outage.fail(cause)
             self._metrics.count("link_attempts_failed_total", cause=cause)
-            log.info(
+            # A certificate or a refusal waits for a person; the network comes back by itself.
+            tell = log.warning if cause in _NEEDS_A_PERSON else log.info
+            tell(
                 "link.attempt_failed",
                 cause=cause,
                 code=error.code,
