@@ -203,10 +203,14 @@ async def test_a_broker_that_does_not_take_our_certificate_is_told_as_tls(
             files = TlsFiles(ca=authority.ca, certificate=certificate, key=key)
             error = await refusal_of(link_of(files, broker.port))
             assert error.path == "tls"
-            assert error.message == f"the broker did not accept our certificate {certificate} ({said})"
+            # The broker's alert is lost where its reset comes first; then we know only that it hung up.
+            assert error.message in {
+                f"the broker did not accept our certificate {certificate} ({said})",
+                f"{HOST}:{broker.port} hung up on CONNECT; it may not accept our certificate",
+            }
         error = await refusal_of(link_of(TlsFiles(ca=authority.ca), broker.port))
         assert error.path == "tls"
-        assert "it may want a client certificate" in error.message
+        assert "it may want a client certificate" in error.message or "hung up on CONNECT" in error.message
     finally:
         await asyncio.to_thread(broker.stop)
 

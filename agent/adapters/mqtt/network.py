@@ -166,9 +166,12 @@ class Network:
         """What ended the connection, after the fact."""
         asked = self._asked
         error = self._wire.error if self._wire else None
-        if isinstance(error, ssl.SSLError) and asked.broker.tls is not None and not self._established:
-            # TLS 1.3: the broker looks at our certificate only after the handshake. Once it has answered
-            # CONNECT, what OpenSSL complains of is a connection that was cut off.
+        if isinstance(error, _HUNG_UP) and asked.broker.tls is not None and not self._established:
+            # TLS 1.3: the broker looks at our certificate only after the handshake, and the alert by which it
+            # says what is wrong with it may be lost in the reset that follows.
+            self._end("tls", f"{asked.broker} hung up on CONNECT; it may not accept our certificate")
+        elif isinstance(error, ssl.SSLError) and asked.broker.tls is not None and not self._established:
+            # Once it has answered CONNECT, what OpenSSL complains of is a connection that was cut off.
             now = rfc3339(self._clock.now().wall_ns)
             detail = explain(error, host=asked.broker.host, files=asked.broker.tls, peer=None, now=now)
             self._end("tls", detail)
@@ -269,6 +272,7 @@ class Network:
 
 
 _KEEP_ALIVE_TIMEOUT = 0x8D
+_HUNG_UP = (ssl.SSLEOFError, ConnectionResetError, BrokenPipeError)
 
 
 def _what_is_lacking(given: dict[str, Any]) -> str | None:
