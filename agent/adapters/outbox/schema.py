@@ -139,11 +139,10 @@ def transaction(connection: sqlite3.Connection, *, durable: bool) -> Iterator[No
     try:
         yield
         connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # SQLite has rolled back by itself after some errors
+    finally:
+        if connection.in_transaction:  # not committed; after some errors SQLite has rolled back by itself
             with suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
-        raise
 
 
 def version(connection: sqlite3.Connection) -> int:

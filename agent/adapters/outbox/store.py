@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -235,13 +235,12 @@ class Store:
     @contextmanager
     def _transaction(self, *, durable: bool) -> Iterator[None]:
         """The file, the accounts and the metrics change together or not at all."""
-        try:
+        with ExitStack() as unless_committed:
+            unless_committed.callback(self._changes.discard)
             with _translated(), transaction(self._connection, durable=durable):
                 yield
                 self._changes.save()
-        except BaseException:
-            self._changes.discard()
-            raise
+            unless_committed.pop_all()
         now_ns = self._clock.now().monotonic_ns
         for (stream, reason), count in self._changes.settle(at_ns=now_ns).items():
             self._untold = True
