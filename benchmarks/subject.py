@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from agent.adapters.onnx import input_shape
 from agent.adapters.onnx.metadata import read_detector
 from agent.adapters.onnx.session import SessionSettings, open_session
-from agent.vision.feeding import Feeder, PixelCode
+from agent.vision.feeding import Feeder, Feeding
 from agent.vision.letterbox import Size
 
 _SHARED: Final = Path("models") / "yolov8n-random-weights.onnx"
@@ -35,7 +35,7 @@ class Subject:
 
     def feed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """A frame, uint8 `[height, width, 3]` BGR, as the model takes it, float32 `[1, 3, height, width]`."""
-        feeder = Feeder(slots=1, size=self.size, code=PixelCode())
+        feeder = Feeder(slots=1, size=self.size, feeding=Feeding())
         feeder.put(0, pixels)
         return np.ascontiguousarray(feeder.filled(1), np.float32)
 

@@ -37,6 +37,13 @@ class PixelCode:
         return (values / np.float32(self.scale)).astype(self.element)
 
 
+@dataclass(frozen=True, slots=True)
+class Feeding:
+    """How a model wants its pictures: which numbers (`code`)."""
+
+    code: PixelCode = PixelCode()
+
+
 class Feeder:
     """The input tensor of one lane and one input size, `[slots, 3, height, width]`, used for every frame.
 
@@ -44,7 +51,8 @@ class Feeder:
     pixels are written while a slot keeps seeing frames of one size.
     """
 
-    def __init__(self, *, slots: int, size: Size, code: PixelCode) -> None:
+    def __init__(self, *, slots: int, size: Size, feeding: Feeding) -> None:
+        code = feeding.code
         self._size = size
         self._table = code.table().view(_MOVED_AS[code.element])
         self._pad = self._table[code.pad]

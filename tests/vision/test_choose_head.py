@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agent.vision.heads import Evidence
+from agent.vision.heads import Evidence, Output
 from agent.vision.heads.choose import choose_head
 from agent.vision.letterbox import Size
 
@@ -20,8 +20,12 @@ def evidence(*shapes: tuple[int, ...], **known: Any) -> Evidence:
         "keypoint_shape": None,
         "end_to_end": False,
         "input_size": Size(640, 640),
+        "element": "float32",
+        "input_names": ("images",),
+        "said": {},
     }
-    return Evidence(output_shapes=shapes, **(everything | known))
+    outputs = tuple(Output(f"output{index}", shape) for index, shape in enumerate(shapes))
+    return Evidence(outputs=outputs, **(everything | known))
 
 
 @pytest.mark.parametrize(
@@ -44,7 +48,7 @@ def test_choose_head_takes_the_family_by_its_axes(
     known: Evidence, task: str, classes: int, index: int
 ) -> None:
     head = choose_head(known)
-    assert (head.task, len(head.class_names), head.output_index) == (task, classes, index)
+    assert (head.task, len(head.class_names), head.output_names) == (task, classes, (f"output{index}",))
 
 
 def test_choose_head_makes_up_names_where_there_are_none() -> None:

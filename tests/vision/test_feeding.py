@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from agent.vision.feeding import Feeder, PixelCode, size_of
+from agent.vision.feeding import Feeder, Feeding, PixelCode, size_of
 from agent.vision.letterbox import Size
 
 
@@ -42,7 +42,7 @@ def plain_way(pixels: NDArray[np.uint8], size: Size) -> NDArray[np.float32]:
 @given(height_px=st.integers(20, 400), width_px=st.integers(20, 400), seed=st.integers(0, 9))
 def test_feeder_writes_exactly_what_the_plain_way_computes(height_px: int, width_px: int, seed: int) -> None:
     size = Size(96, 160)
-    feeder = Feeder(slots=1, size=size, code=PixelCode())
+    feeder = Feeder(slots=1, size=size, feeding=Feeding(PixelCode()))
     pixels = picture(height_px, width_px, seed)
     feeder.put(0, pixels)
     np.testing.assert_array_equal(feeder.filled(1)[0], plain_way(pixels, size))
@@ -50,7 +50,7 @@ def test_feeder_writes_exactly_what_the_plain_way_computes(height_px: int, width
 
 def test_slots_keep_to_themselves_and_are_padded_anew_when_a_frame_differs_in_size() -> None:
     size = Size(96, 160)
-    feeder = Feeder(slots=2, size=size, code=PixelCode())
+    feeder = Feeder(slots=2, size=size, feeding=Feeding(PixelCode()))
     wide, tall, small = picture(90, 160), picture(160, 90), picture(96, 160)
     for first, second in ((wide, tall), (tall, small), (small, wide), (small, wide)):
         feeder.put(0, first)
@@ -63,12 +63,12 @@ def test_feeder_never_writes_to_the_picture() -> None:
     pixels = picture(96, 160)
     before = pixels.copy()
     pixels.flags.writeable = False
-    Feeder(slots=1, size=Size(96, 160), code=PixelCode()).put(0, pixels)
+    Feeder(slots=1, size=Size(96, 160), feeding=Feeding(PixelCode())).put(0, pixels)
     np.testing.assert_array_equal(pixels, before)
 
 
 def test_unused_slots_hold_grey_and_not_what_memory_held() -> None:
-    feeder = Feeder(slots=3, size=Size(32, 32), code=PixelCode())
+    feeder = Feeder(slots=3, size=Size(32, 32), feeding=Feeding(PixelCode()))
     assert np.unique(feeder.filled(3)).tolist() == [np.float32(114) / np.float32(255)]
 
 
@@ -76,7 +76,7 @@ def test_unused_slots_hold_grey_and_not_what_memory_held() -> None:
 def test_code_makes_the_element_that_the_model_takes(element: Any) -> None:
     scale = 1.0 if element == "uint8" else 255.0
     pixels = picture(32, 32)
-    feeder = Feeder(slots=1, size=Size(32, 32), code=PixelCode(element=element, scale=scale))
+    feeder = Feeder(slots=1, size=Size(32, 32), feeding=Feeding(PixelCode(element=element, scale=scale)))
     feeder.put(0, pixels)
     wanted = (pixels[..., ::-1].transpose(2, 0, 1).astype(np.float32) / np.float32(scale)).astype(element)
     assert feeder.filled(1).dtype == np.dtype(element)
@@ -85,13 +85,15 @@ def test_code_makes_the_element_that_the_model_takes(element: Any) -> None:
 
 def test_code_keeps_the_order_of_colours_that_the_model_takes() -> None:
     pixels = picture(32, 32)
-    feeder = Feeder(slots=1, size=Size(32, 32), code=PixelCode(colours="bgr", scale=1.0, element="uint8"))
+    feeder = Feeder(
+        slots=1, size=Size(32, 32), feeding=Feeding(PixelCode(colours="bgr", scale=1.0, element="uint8"))
+    )
     feeder.put(0, pixels)
     np.testing.assert_array_equal(feeder.filled(1)[0], pixels.transpose(2, 0, 1))
 
 
 def test_a_frame_of_the_same_size_costs_no_memory() -> None:
-    feeder = Feeder(slots=1, size=Size(640, 640), code=PixelCode())
+    feeder = Feeder(slots=1, size=Size(640, 640), feeding=Feeding(PixelCode()))
     pixels = picture(720, 1280)
     feeder.put(0, pixels)
     tracemalloc.start()

@@ -25,7 +25,7 @@ Row = tuple[float, float, float, float, int, float]
 
 def head(classes: int, keypoint_shape: tuple[int, int] | None = None) -> YoloV8Head:
     names = {index: f"c{index}" for index in range(classes)}
-    return YoloV8Head(class_names=names, keypoint_shape=keypoint_shape, output_index=0)
+    return YoloV8Head(class_names=names, keypoint_shape=keypoint_shape, output_name="output0")
 
 
 def output(classes: int, rows: list[Row], points: list[list[float]] | None = None) -> NDArray[np.float32]:
@@ -42,7 +42,7 @@ def output(classes: int, rows: list[Row], points: list[list[float]] | None = Non
 
 
 def decode(classes: int, rows: list[Row], **thresholds: object) -> Detections:
-    return head(classes).decode(output(classes, rows), SAME, Thresholds(**thresholds))  # type: ignore[arg-type]
+    return head(classes).decode([output(classes, rows)], SAME, Thresholds(**thresholds))  # type: ignore[arg-type]
 
 
 def found(detections: Detections) -> list[tuple[int, float]]:
@@ -123,7 +123,7 @@ def test_smallness_is_judged_in_pixels_of_the_frame() -> None:
     letterbox = Letterbox.fit(Size(1280, 1280), Size(640, 640))
     table = output(1, [(100, 100, 10, 10, 0, 0.9)])
     thresholds = [Thresholds(min_side_px=side) for side in (19.9, 20.1)]
-    assert [len(head(1).decode(table, letterbox, one)) for one in thresholds] == [1, 0]
+    assert [len(head(1).decode([table], letterbox, one)) for one in thresholds] == [1, 0]
 
 
 def test_equal_confidences_keep_the_order_of_anchors() -> None:
@@ -141,7 +141,7 @@ def test_pose_maps_keypoints_as_boxes(numbers: int, confidence: float) -> None:
     point = [110.0, 250.0, 0.8][:numbers]
     outside = [-50.0, 10.0, 1.003][:numbers]
     table = output(1, [A, FAR], [point + outside, outside + point])
-    result = head(1, (2, numbers)).decode(table, letterbox, Thresholds())
+    result = head(1, (2, numbers)).decode([table], letterbox, Thresholds())
     assert result.keypoints is not None
     wanted = np.array([[220, 220, confidence], [0, 0, 1]])
     np.testing.assert_allclose(result.keypoints, np.stack([wanted, wanted[::-1]]), atol=1e-6)
@@ -149,7 +149,7 @@ def test_pose_maps_keypoints_as_boxes(numbers: int, confidence: float) -> None:
 
 def test_pose_without_objects_keeps_the_number_of_keypoints() -> None:
     table = output(1, [], [[0.0] * 51])
-    result = head(1, (17, 3)).decode(table, SAME, Thresholds())
+    result = head(1, (17, 3)).decode([table], SAME, Thresholds())
     assert result.keypoints is not None
     assert result.keypoints.shape == (0, 17, 3)
 
@@ -160,7 +160,7 @@ def test_confidences_that_are_none_are_an_error(classes: int, value: float) -> N
     table = output(classes, [A])
     table[3 + classes, 0] = value
     with pytest.raises(TransientError, match="not within") as caught:
-        head(classes).decode(table, SAME, Thresholds())
+        head(classes).decode([table], SAME, Thresholds())
     assert caught.value.code == Code.MODEL
 
 
@@ -170,13 +170,13 @@ def test_boxes_and_keypoints_that_are_no_numbers_are_an_error(row: int, value: f
     table = output(2, [A], [[1.0] * 6])
     table[row, 7] = value
     with pytest.raises(TransientError, match="NaN or infinity"):
-        head(2, (2, 3)).decode(table, SAME, Thresholds())
+        head(2, (2, 3)).decode([table], SAME, Thresholds())
 
 
 def test_what_no_threshold_passes_may_be_anything() -> None:
     table = output(1, [A])
     table[:4, 0] = np.nan
-    assert len(head(1).decode(table, SAME, Thresholds())) == 1
+    assert len(head(1).decode([table], SAME, Thresholds())) == 1
 
 
 def test_a_quantised_confidence_just_above_one_is_one() -> None:
@@ -228,6 +228,6 @@ def test_decode_equals_the_naive_way(
     ).astype(np.float32)
     letterbox = Letterbox.fit(Size(480, 854), Size(640, 640))
     limits = Thresholds(confidence=confidence, by_class=by_class, max_objects=40)
-    result = head(classes).decode(table, letterbox, limits)
+    result = head(classes).decode([table], letterbox, limits)
     got = np.column_stack([result.confidence, result.class_id, result.boxes])
     np.testing.assert_array_equal(got, np.array(naive(table, classes, letterbox, limits)).reshape(-1, 6))

@@ -4,7 +4,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from agent.adapters.onnx.session import OnnxSession
 from agent.domain.detections import Detections
 from agent.domain.errors import Code, TransientError
 from agent.ports import Look, ModelFacts, Timed
-from agent.vision.feeding import Feeder, PixelCode, size_of
+from agent.vision.feeding import Feeder, size_of
 from agent.vision.heads import Head
 from agent.vision.letterbox import Letterbox, Size
 
@@ -31,7 +30,6 @@ class OnnxDetector:
         session: OnnxSession,
         facts: ModelFacts,
         head: Head,
-        code: PixelCode,
         shape: InputShape,
         max_batch: int,
         fixed_batch: int | None,
@@ -39,11 +37,10 @@ class OnnxDetector:
         self._session = session
         self._facts = facts
         self._head = head
-        self._code = code
         self._shape = shape
         self._max_batch = max_batch
         self._fixed_batch = fixed_batch
-        self._output = session.outputs[head.output_index].name
+        self._outputs = head.output_names
         self._lane = threading.local()
 
     @property
@@ -63,12 +60,13 @@ class OnnxDetector:
             begun_ns = time.monotonic_ns()
             feed, placed = self._feed(size, [looks[index].pixels for index in indices])
             fed_ns = time.monotonic_ns()
-            output = self._run(feed)
+            outputs = self._run(feed)
             ran_ns = time.monotonic_ns()
             feeding_ns += fed_ns - begun_ns
             running_ns += ran_ns - fed_ns
             for row, (index, letterbox) in enumerate(zip(indices, placed, strict=True)):
-                found[index] = self._head.decode(output[row], letterbox, looks[index].thresholds)
+                mine = [output[row] for output in outputs]
+                found[index] = self._head.decode(mine, letterbox, looks[index].thresholds)
         preprocessed_ns = started_ns + feeding_ns
         return [found[index] for index in range(len(looks))], Timed(
             preprocessed_ns=preprocessed_ns, inferred_ns=preprocessed_ns + running_ns
@@ -106,15 +104,16 @@ class OnnxDetector:
             while len(feeders) >= _SIZES_PER_LANE:
                 feeders.popitem(last=False)
             slots = self._fixed_batch or self._max_batch
-            feeder = feeders[size] = Feeder(slots=slots, size=size, code=self._code)
+            feeder = feeders[size] = Feeder(slots=slots, size=size, feeding=self._head.feeding)
         feeders.move_to_end(size)
         return feeder
 
-    def _run(self, feed: NDArray[np.generic]) -> NDArray[np.float32]:
-        (output,) = self._session.run(feed, [self._output])
-        if output.ndim != 3 or len(output) != len(feed):
+    def _run(self, feed: NDArray[np.generic]) -> list[NDArray[np.float32]]:
+        outputs = self._session.run(feed, self._outputs)
+        if any(not output.ndim or len(output) != len(feed) for output in outputs):
+            shapes = ", ".join(str(list(output.shape)) for output in outputs)
             raise TransientError(
-                f"{self._session.path.name} gave {list(output.shape)} for an input of {list(feed.shape)}",
+                f"{self._session.path.name} gave {shapes} for an input of {list(feed.shape)}",
                 code=Code.MODEL,
             )
-        return cast("NDArray[np.float32]", output.astype(np.float32, copy=False))
+        return [output.astype(np.float32, copy=False) for output in outputs]

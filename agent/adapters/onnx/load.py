@@ -20,8 +20,8 @@ from agent.adapters.onnx.metadata import (
 from agent.adapters.onnx.session import OnnxSession, SessionSettings, open_session
 from agent.domain.errors import TransientError
 from agent.ports import AnomalyModel, DetectorModel, ModelFacts
-from agent.vision.feeding import PixelCode
-from agent.vision.heads import Evidence, Head
+from agent.vision.feeding import Element
+from agent.vision.heads import Evidence, Head, Output
 from agent.vision.heads.choose import choose_head
 from agent.vision.letterbox import Size
 
@@ -83,7 +83,7 @@ def _detector(
     max_batch: int,
 ) -> OnnxDetector:
     metadata = read_detector(session.metadata)
-    code = _pixel_code(session)
+    element = _element(session)
     batch, _, height, width = session.inputs[0].shape
     chosen = input_shape.choose(
         shape, sides=(height, width), said=metadata.input_size, stride=metadata.stride
@@ -96,9 +96,12 @@ def _detector(
         keypoint_shape=metadata.keypoint_shape,
         end_to_end=metadata.end_to_end,
         input_size=size,
-        output_shapes=(),
+        element=element,
+        input_names=tuple(spec.name for spec in session.inputs),
+        outputs=(),
+        said=session.metadata,
     )
-    head = _head(session, evidence, np.zeros((batch or 1, 3, size.height_px, size.width_px), code.element))
+    head = _head(session, evidence, np.zeros((batch or 1, 3, size.height_px, size.width_px), element))
     if batch is not None and batch < max_batch:
         log.warning("model.batch_is_fixed", model=name, file=session.path.name, asked=max_batch, used=batch)
     if height is None and width is None and shape != "auto" and metadata.input_size is None:
@@ -107,15 +110,14 @@ def _detector(
         session=session,
         facts=_facts(name, session, settings, task=head.task, class_names=dict(head.class_names)),
         head=head,
-        code=code,
         shape=chosen,
         max_batch=min(max_batch, batch or max_batch),
         fixed_batch=batch,
     )
 
 
-def _pixel_code(session: OnnxSession) -> PixelCode:
-    """How the input is fed.
+def _element(session: OnnxSession) -> Element:
+    """The type of the picture's values.
 
     Raises:
         ValueError: it is no single picture in three colours.
@@ -126,9 +128,9 @@ def _pixel_code(session: OnnxSession) -> PixelCode:
     if len(spec.shape) != 4 or spec.shape[1] not in {3, None}:
         raise ValueError("a detector's input [N, 3, height, width] is wanted")
     if spec.dtype == "float32":
-        return PixelCode(element="float32")
+        return "float32"
     if spec.dtype == "float16":
-        return PixelCode(element="float16")
+        return "float16"
     raise ValueError(f"an input of float32 or float16 is wanted, not {spec.dtype}")
 
 
@@ -138,7 +140,10 @@ def _head(session: OnnxSession, evidence: Evidence, feed: NDArray[np.generic]) -
         outputs = session.run(feed)
     except TransientError as error:
         raise session.refusal(f"it does not run: {error.message}") from error
-    return choose_head(replace(evidence, output_shapes=tuple(tuple(output.shape) for output in outputs)))
+    shown = (
+        Output(spec.name, tuple(output.shape)) for spec, output in zip(session.outputs, outputs, strict=True)
+    )
+    return choose_head(replace(evidence, outputs=tuple(shown)))
 
 
 def _facts(

@@ -3,7 +3,7 @@
 A family offers `fit(evidence)`: its head, made for this model, or None where the layout is another's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from agent.domain.detections import Detections
 from agent.domain.thresholds import Thresholds
+from agent.vision.feeding import Element, Feeding
 from agent.vision.letterbox import Letterbox, Size
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output of a model: its name, and its shape for the picture that was tried."""
+
+    name: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +29,8 @@ class Evidence:
     """What is known of a model: what its file says, and what came out of it for one picture of `input_size`.
 
     `class_names` and `task` are None where the file does not say. `keypoint_shape` is K points of 2 or 3
-    numbers. `end_to_end`: the file says that it suppresses by itself.
+    numbers. `end_to_end`: the file says that it suppresses by itself. `element` is the type of its picture
+    input, `input_names` all its inputs in order, `said` the file's whole metadata.
     """
 
     task: Literal["detect", "pose"] | None
@@ -28,7 +38,10 @@ class Evidence:
     keypoint_shape: tuple[int, int] | None
     end_to_end: bool
     input_size: Size
-    output_shapes: tuple[tuple[int, ...], ...]
+    element: Element
+    input_names: tuple[str, ...]
+    outputs: tuple[Output, ...]
+    said: Mapping[str, str]
 
 
 class Head(Protocol):
@@ -42,11 +55,17 @@ class Head(Protocol):
         """By class id; made up (``class-0``) where the file names none."""
 
     @property
-    def output_index(self) -> int:
-        """Which of the model's outputs is decoded."""
+    def feeding(self) -> Feeding:
+        """How this family wants its pictures."""
 
-    def decode(self, output: NDArray[np.float32], letterbox: Letterbox, thresholds: Thresholds) -> Detections:
-        """One picture's part of the output, without the batch axis.
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Which of the model's outputs are decoded, in the order in which `decode` takes them."""
+
+    def decode(
+        self, outputs: Sequence[NDArray[np.float32]], letterbox: Letterbox, thresholds: Thresholds
+    ) -> Detections:
+        """One picture's part of each output, without the batch axis.
 
         Raises:
             TransientError: the numbers are no detections (NaN, confidences beyond 1).

@@ -18,7 +18,7 @@ def choose_head(evidence: Evidence) -> Head:
         head = fit(evidence)
         if head is not None:
             return head
-    shapes = ", ".join(str(list(shape)) for shape in evidence.output_shapes) or "nothing"
+    shapes = ", ".join(str(list(output.shape)) for output in evidence.outputs) or "nothing"
     raise ValueError(
         f"nothing here decodes an output of {shapes} for an input of "
         f"{evidence.input_size.height_px}x{evidence.input_size.width_px}; {_nearest(evidence)}"
@@ -29,7 +29,7 @@ def _nearest(evidence: Evidence) -> str:
     """What the layout resembles, and what would be right."""
     wanted = "YOLOv8's [N, 4 + classes, anchors] or its pose form is wanted"
     classes = len(evidence.class_names) if evidence.class_names is not None else None
-    for shape in evidence.output_shapes:
+    for shape in (output.shape for output in evidence.outputs):
         if evidence.end_to_end or (len(shape) == 3 and shape[2] == 6):
             return (
                 f"it looks like an export with suppression inside [N, 300, 6]; {wanted}: export without NMS"

@@ -4,7 +4,7 @@ Rows 0..3 are a box's centre, width and height in pixels of the input; then one 
 already through the sigmoid; then the keypoints. Source: Ultralytics, `non_max_suppression`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from agent.domain.detections import Detections, no_detections
 from agent.domain.errors import Code, TransientError
 from agent.domain.thresholds import Thresholds
+from agent.vision.feeding import Element, Feeding, PixelCode
 from agent.vision.heads import Evidence
 from agent.vision.letterbox import Letterbox, Size
 from agent.vision.nms import suppress
@@ -30,10 +31,16 @@ class YoloV8Head:
     """Decodes detect and pose outputs of this family. `keypoint_shape` is (K, 2) or (K, 3), or None."""
 
     def __init__(
-        self, *, class_names: Mapping[int, str], keypoint_shape: tuple[int, int] | None, output_index: int
+        self,
+        *,
+        class_names: Mapping[int, str],
+        keypoint_shape: tuple[int, int] | None,
+        output_name: str,
+        element: Element = "float32",
     ) -> None:
         self.class_names = class_names
-        self.output_index = output_index
+        self.output_names = (output_name,)
+        self.feeding = Feeding(PixelCode(element=element))
         self.task: Literal["detect", "pose"] = "pose" if keypoint_shape else "detect"
         self._points, self._numbers = keypoint_shape or (0, 0)
         self._end_of_classes = _BOX_ROWS + len(class_names)
@@ -41,8 +48,11 @@ class YoloV8Head:
         for class_id, name in class_names.items():
             self._ids_of.setdefault(name, []).append(class_id)
 
-    def decode(self, output: NDArray[np.float32], letterbox: Letterbox, thresholds: Thresholds) -> Detections:
+    def decode(
+        self, outputs: Sequence[NDArray[np.float32]], letterbox: Letterbox, thresholds: Thresholds
+    ) -> Detections:
         """Thresholds first, so that only the few survivors of thousands of anchors are decoded."""
+        (output,) = outputs
         scores = output[_BOX_ROWS : self._end_of_classes]
         # numpy's maximum carries NaN along, cv2.reduce's does not; they take the same time.
         best = scores[0] if len(scores) == 1 else scores.max(axis=0)
@@ -113,13 +123,19 @@ def fit(evidence: Evidence) -> YoloV8Head | None:
         if evidence.keypoint_shape is None:
             return None
         extra = evidence.keypoint_shape[0] * evidence.keypoint_shape[1]
-    for index, shape in enumerate(evidence.output_shapes):
+    for output in evidence.outputs:
+        shape = output.shape
         if len(shape) != 3:
             continue
         names = evidence.class_names or _names_from(shape, extra, evidence.input_size)
         if names and shape[1] == _BOX_ROWS + len(names) + extra:
             keypoint_shape = evidence.keypoint_shape if extra else None
-            return YoloV8Head(class_names=names, keypoint_shape=keypoint_shape, output_index=index)
+            return YoloV8Head(
+                class_names=names,
+                keypoint_shape=keypoint_shape,
+                output_name=output.name,
+                element=evidence.element,
+            )
     return None
 
 

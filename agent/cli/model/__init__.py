@@ -1,0 +1,7 @@
+"""`nanofleet model`: one module a command; each command is added here."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(help="Look at, prepare, check and measure models.", no_args_is_help=True)

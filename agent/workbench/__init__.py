@@ -1,0 +1,1 @@
+"""What is done with models by hand: inspect, prepare, verify, export, evaluate, measure."""
