@@ -6,6 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from agent import __version__, assembly
+from agent.adapters import heap
 from agent.adapters.http.server import HttpServer
 from agent.adapters.metrics.prometheus import PrometheusMetrics
 from agent.adapters.outbox import SqliteOutbox
@@ -50,6 +51,7 @@ async def run_agent(
         ExceptionGroup: a stage ended unexpectedly; everything else was stopped.
     """
     loop = asyncio.get_running_loop()
+    heap.limit_heaps()
     await in_thread("advise", lambda: _advise(settings, document))
     clock = SystemClock()
     began_ns = clock.now().monotonic_ns
