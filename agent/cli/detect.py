@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from agent.domain.errors import Code, ConfigError, NanofleetError, RefusedError
+from agent.domain.errors import ConfigError, NanofleetError
 from agent.domain.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from agent.cli.findings import Findings
-    from agent.cli.shots import Shot
     from agent.ports import DetectorModel
+    from agent.workbench.shots import Shot
 
 
 _LEAST_SIDE_PX: Final = 32
@@ -54,12 +54,13 @@ def detect(
     from agent.adapters.logs.configure import configure_logging
     from agent.adapters.logs.scrub import Scrubber
     from agent.cli.findings import Drawings, JsonLines, Table
+    from agent.workbench.opening import open_detector
 
     # Standard output belongs to the results.
     configure_logging(stream=sys.stderr, scrubber=Scrubber())
     wanted, size = _frames(frames), _shape(shape)
     try:
-        detector = _load(model, shape=size, provider=provider, threads=threads)
+        detector = open_detector(model, shape=size, provider=provider, threads=threads)
         findings: list[Findings] = [JsonLines() if as_json else Table()]
         if save is not None:
             findings.append(Drawings(save))
@@ -97,7 +98,7 @@ def _look_at(
 
 
 def _shots(path: Path, frames: frozenset[int] | None) -> Iterator[Shot]:
-    from agent.cli.shots import is_picture, read_clip, read_picture
+    from agent.workbench.shots import is_picture, read_clip, read_picture
 
     if is_picture(path):
         yield read_picture(path)
@@ -112,35 +113,6 @@ def _shots(path: Path, frames: frozenset[int] | None) -> Iterator[Shot]:
         for shot in read_clip(path, frames):
             progress.update(task, description=f"{path} frame {shot.frame}")
             yield shot
-
-
-def _load(
-    path: Path,
-    *,
-    shape: Literal["file", "auto"] | tuple[int, int],
-    provider: str,
-    threads: int | None,
-) -> DetectorModel:
-    import cv2
-
-    from agent.adapters.onnx import load_model
-    from agent.adapters.onnx.detector import OnnxDetector
-
-    # One picture at a time: its threads belong to the model, not to a second pool.
-    cv2.setNumThreads(1)
-    loaded = load_model(
-        name=path.stem,
-        path=path,
-        provider=provider,
-        shape=shape,
-        threads=threads or len(os.sched_getaffinity(0)),
-    )
-    if not isinstance(loaded, OnnxDetector):
-        raise RefusedError(
-            f"{path.name} is an anomaly model of sensor windows; a detector or pose model is wanted",
-            code=Code.MODEL,
-        )
-    return loaded
 
 
 def _frames(text: str | None) -> frozenset[int] | None:

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from agent.cli.shots import Shot
     from agent.contract.payloads import Object
     from agent.domain.detections import Detections
+    from agent.workbench.shots import Shot
 
 _KEEPS_SUFFIX = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
 

@@ -4,6 +4,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from copy import copy
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +52,25 @@ class OnnxDetector:
     @property
     def max_batch(self) -> int:
         return self._max_batch
+
+    @property
+    def session(self) -> OnnxSession:
+        return self._session
+
+    @property
+    def head(self) -> Head:
+        return self._head
+
+    @property
+    def input_shape(self) -> InputShape:
+        return self._shape
+
+    def on(self, session: OnnxSession) -> Self:
+        """The same model, fed and decoded alike, that runs in another session."""
+        other = copy(self)
+        other._session = session  # noqa: SLF001 - its own class
+        other._lane = threading.local()  # noqa: SLF001
+        return other
 
     def detect(self, looks: Sequence[Look]) -> tuple[list[Detections], Timed]:
         """As the port says. Pictures whose input sizes differ run one size after the other."""

@@ -1,4 +1,4 @@
-"""The pictures that a command's arguments name: picture files, and frames of clips."""
+"""Pictures from files, and frames of clips, as arrays."""
 
 from __future__ import annotations
 
