@@ -72,7 +72,7 @@ def describe_run(subject: Subject, footage: Footage, *, broker: str) -> Environm
     return {
         "model": subject.path.name,
         "model_sha256": subject.sha256,
-        "graph": subject.graph,
+        "graph_served": subject.graph,
         "provider": subject.provider,
         "input": f"{subject.size.height_px}x{subject.size.width_px}",
         "video": f"{footage.codec} {WIDTH_PX}x{HEIGHT_PX} {RATE_HZ}/s",

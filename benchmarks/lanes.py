@@ -10,23 +10,19 @@ LanesName = Literal["one_lane", "all_lanes"]
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """`lanes` callers of one session at once, each run with `threads` threads.
-
-    `policy` is the word for it under `power.lanes` in a policy.
-    """
+    """`lanes` callers of one session at once, each run with `threads` threads."""
 
     name: LanesName
-    policy: Literal["latency", "throughput"]
     lanes: int
     threads: int
 
 
-def both_lanes(cores: int) -> tuple[Lanes, Lanes]:
+def both_lanes(cores: int) -> dict[LanesName, Lanes]:
     """One caller with all cores (t2 on two of them), and a one-thread caller on each core (t1x2)."""
-    return (
-        Lanes(name="one_lane", policy="latency", lanes=1, threads=cores),
-        Lanes(name="all_lanes", policy="throughput", lanes=cores, threads=1),
-    )
+    return {
+        "one_lane": Lanes(name="one_lane", lanes=1, threads=cores),
+        "all_lanes": Lanes(name="all_lanes", lanes=cores, threads=1),
+    }
 
 
 def usable_cores() -> int:

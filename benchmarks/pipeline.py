@@ -7,6 +7,7 @@ same machine mean anything. docs/benchmarks.md says how to read what it prints.
 import json
 import sys
 import tempfile
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Final
@@ -20,11 +21,13 @@ from agent.adapters.logs.scrub import Scrubber
 from agent.domain.errors import NanofleetError
 from benchmarks.broker import running_broker
 from benchmarks.environment import Environment, OtherLoad, describe_machine, describe_run
-from benchmarks.figures import Round, figures_of, latencies_of
+from benchmarks.figures import Figure, Round, errors_of, figures_of, latencies_of
 from benchmarks.footage import render_footage
 from benchmarks.lanes import both_lanes, usable_cores, warm_up_of
-from benchmarks.rounds import STEPS_PER_ROUND, Bench
-from benchmarks.subject import default_model, read_subject
+from benchmarks.peers.agreement import compare
+from benchmarks.peers.peer import running_peer
+from benchmarks.rounds import Bench
+from benchmarks.subject import SERVED_GRAPH, Subjects, default_model, read_subject
 from benchmarks.tables import print_tables
 
 _ROUNDS: Final = 3
@@ -35,6 +38,7 @@ _WIDTH: Final = 110
 
 
 def main(
+    *,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write figures and environment.", metavar="FILE")
     ] = None,
@@ -46,6 +50,13 @@ def main(
     ] = None,
     frames: Annotated[
         int | None, typer.Option(min=6, help=f"Frames counted in each run. [default: {_FRAMES}]")
+    ] = None,
+    peers: Annotated[
+        bool | None,
+        typer.Option(
+            help="Measure Ultralytics beside it; its environment is made on first use, several GB. "
+            "[default: unless --quick]"
+        ),
     ] = None,
     model: Annotated[
         Path | None, typer.Option(help="A detector. Default: YOLOv8n of the test data.", metavar="FILE")
@@ -59,15 +70,20 @@ def main(
     frames = frames or (_QUICK_FRAMES if quick else _FRAMES)
     try:
         with _progress() as progress, tempfile.TemporaryDirectory(prefix="nanofleet-bench-") as name:
-            measured, described = _measure(
-                Path(name), model or default_model(), rounds=rounds, frames=frames, progress=progress
+            measured, errors, described = _measure(
+                Path(name),
+                model or default_model(),
+                rounds=rounds,
+                frames=frames,
+                with_peers=peers if peers is not None else not quick,
+                progress=progress,
             )
     except (NanofleetError, RuntimeError, TimeoutError, ValueError) as error:
         typer.echo(f"benchmarks.pipeline: {error}", err=True)
         raise typer.Exit(1) from error
     environment |= described | {"rounds": rounds, "frames": frames, "quick": quick}
     environment["others_cores"] = others_cores = others.cores()
-    figures = figures_of(measured)
+    figures = [*figures_of(measured), *errors]
     print_tables(_console(), figures, measured, environment)
     if others_cores > _QUIET_CORES:
         typer.echo(f"other processes kept {others_cores} cores busy: these figures say little", err=True)
@@ -77,32 +93,42 @@ def main(
 
 
 def _measure(
-    folder: Path, model: Path, *, rounds: int, frames: int, progress: Progress
-) -> tuple[list[Round], Environment]:
-    subject = read_subject(model)
+    folder: Path, model: Path, *, rounds: int, frames: int, with_peers: bool, progress: Progress
+) -> tuple[list[Round], list[Figure], Environment]:
+    subjects = Subjects.of(read_subject(model), folder)
     lanes = both_lanes(usable_cores())
-    video_frames = frames + warm_up_of(frames, lanes=lanes[1].lanes)
+    video_frames = frames + warm_up_of(frames, lanes=lanes["all_lanes"].lanes)
     rendering = progress.add_task("rendering the video", total=video_frames)
     footage = render_footage(folder, frames=video_frames, advance=lambda: progress.advance(rendering))
-    measuring = progress.add_task("", total=rounds * STEPS_PER_ROUND)
+    measuring = progress.add_task("starting", total=None)
     begun = count()
 
     def begin(what: str) -> None:
         progress.update(measuring, description=what, completed=next(begun))
 
-    with running_broker(folder) as broker:
+    with ExitStack() as running:
+        broker = running.enter_context(running_broker(folder))
+        peer = running.enter_context(running_peer(folder)) if with_peers else None
         bench = Bench(
-            subject=subject,
+            subjects=subjects,
             footage=footage,
             broker=broker,
             folder=folder,
             lanes=lanes,
             frames=frames,
+            peer=peer,
             begin=begin,
         )
+        progress.update(measuring, total=rounds * bench.steps())
         measured = [bench.round(number) for number in range(rounds)]
-    progress.update(measuring, description="done", completed=rounds * STEPS_PER_ROUND)
-    return measured, describe_run(subject, footage, broker=broker.name)
+        described = describe_run(subjects.served, footage, broker=broker.name)
+        errors: list[Figure] = []
+        if peer is not None:
+            begin("agreement with Ultralytics")
+            errors = errors_of(compare(peer, folder, rewrite=SERVED_GRAPH))
+            described |= peer.versions()
+    progress.update(measuring, description="done", completed=rounds * bench.steps())
+    return measured, errors, described
 
 
 def _console() -> Console:

@@ -1,27 +1,36 @@
 """The model that is measured: which file, and what it is fed."""
 
+import hashlib
 import os
-from dataclasses import dataclass
+import subprocess
+import sys
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.adapters.onnx import input_shape
+from agent.adapters.onnx import input_shape, load_model
+from agent.adapters.onnx.detector import OnnxDetector
 from agent.adapters.onnx.metadata import read_detector
 from agent.adapters.onnx.session import SessionSettings, open_session
-from agent.vision.feeding import Feeder, Feeding
+from agent.vision.feeding import Feeder
 from agent.vision.letterbox import Size
 
 _SHARED: Final = Path("models") / "yolov8n-random-weights.onnx"
 _REPOSITORY: Final = Path(__file__).resolve().parent.parent
+_PREPARE_S: Final = 120.0
+
+SERVED_GRAPH: Final = "cut"
+"""What the agent makes of a graph unless its policy says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A detector's file as it was exported, and the one size at which everything here runs it.
+    """A detector's file, and the one size at which everything here runs it.
 
     `graph` names what was done to the file: `exported` is nothing.
     """
@@ -31,20 +40,74 @@ class Subject:
     input_name: str
     size: Size
     provider: str
-    graph: str = "exported"
+    graph: str
 
-    def feed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """A frame, uint8 `[height, width, 3]` BGR, as the model takes it, float32 `[1, 3, height, width]`."""
-        feeder = Feeder(slots=1, size=self.size, feeding=Feeding())
+    def load(self, *, threads: int) -> OnnxDetector:
+        """The model as the agent loads it."""
+        # As the agent's start does: several lanes resize at once.
+        cv2.setNumThreads(1)
+        model = load_model(name="subject", path=self.path, threads=threads)
+        if not isinstance(model, OnnxDetector):
+            raise TypeError(f"{self.path.name} is no detector")
+        return model
+
+    def feed(self, pixels: NDArray[np.uint8]) -> NDArray[np.generic]:
+        """A frame, uint8 `[height, width, 3]` BGR, as the model takes it, `[1, 3, height, width]`."""
+        feeder = Feeder(slots=1, size=self.size, feeding=self.load(threads=1).head.feeding)
         feeder.put(0, pixels)
-        return np.ascontiguousarray(feeder.filled(1), np.float32)
+        return feeder.filled(1)
+
+    def rewritten(self, rewrite: str, folder: Path) -> Self:
+        """The same model with its graph rewritten as `nanofleet model prepare` does it.
+
+        Raises:
+            RuntimeError: it cannot be rewritten.
+        """
+        path = folder / f"{self.path.stem}-{rewrite}.onnx"
+        command = [sys.executable, "-m", "agent.cli", "model", "prepare", str(self.path)]
+        done = subprocess.run(
+            [*command, "--rewrite", rewrite, "--out", str(path)],
+            capture_output=True,
+            text=True,
+            timeout=_PREPARE_S,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{self.path.name} cannot be rewritten: {done.stderr.strip()}")
+        return replace(self, path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), graph=rewrite)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subjects:
+    """One model in three graphs: as exported, with the same answer, and as the agent serves it."""
+
+    exported: Subject
+    exact: Subject
+    served: Subject
+
+    @classmethod
+    def of(cls, exported: Subject, folder: Path) -> Self:
+        """All three, rewritten as `nanofleet model prepare` does it.
+
+        Raises:
+            RuntimeError: the model cannot be rewritten.
+        """
+        return cls(
+            exported=exported,
+            exact=exported.rewritten("exact", folder),
+            served=exported.rewritten(SERVED_GRAPH, folder),
+        )
+
+
+def shared_testdata() -> Path:
+    """Where real models and pictures lie, if anywhere."""
+    named = os.environ.get("NANOFLEET_TESTDATA")
+    return Path(named) if named else _REPOSITORY.parent / "shared" / "testdata"
 
 
 def default_model() -> Path:
     """The test data's YOLOv8n, which is untrained; where that is not to be had, the demo's detector."""
-    named = os.environ.get("NANOFLEET_TESTDATA")
-    folder = Path(named) if named else _REPOSITORY.parent / "shared" / "testdata"
-    shared = folder / _SHARED
+    shared = shared_testdata() / _SHARED
     return shared if shared.is_file() else Path(str(files("agent.demo") / "models" / "parts.onnx"))
 
 
@@ -68,5 +131,10 @@ def read_subject(path: Path) -> Subject:
     )
     size = shape.for_frame(Size(height or 640, width or 640))
     return Subject(
-        path=path, sha256=session.sha256, input_name=first.name, size=size, provider=session.provider_used
+        path=path,
+        sha256=session.sha256,
+        input_name=first.name,
+        size=size,
+        provider=session.provider_used,
+        graph="exported",
     )

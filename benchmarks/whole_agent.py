@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from agent.adapters.mqtt import TlsFiles
 from agent.contract.topics import Topics
@@ -16,11 +16,11 @@ from agent.report import RunReport
 from benchmarks.broker import NODE, RunningBroker
 from benchmarks.consumer import Consumer, Received
 from benchmarks.footage import Footage
-from benchmarks.lanes import Lanes, warm_up_of
-from benchmarks.subject import Subject
+from benchmarks.lanes import warm_up_of
+from benchmarks.runs import AgentTask
+from benchmarks.subject import Subject, Subjects
 
 _SITE: Final = "bench"
-_SOURCE: Final = "camera"
 _CONNECT_S: Final = 20.0
 _START_S: Final = 60.0
 _MOST_S_PER_FRAME: Final = 5.0
@@ -49,7 +49,7 @@ listen = "{folder}/http.sock"
 
 @dataclass(frozen=True, slots=True)
 class AgentRun:
-    """One run from the first to the last frame of the video.
+    """One run from the first to the last frame of the video, of all cameras together.
 
     `rate_hz` counts a frame when its message has arrived at a consumer. `missing` messages were produced,
     but have neither arrived nor been declared lost. `objects_per_frame` is a mean.
@@ -62,13 +62,7 @@ class AgentRun:
 
 
 def run_whole_agent(
-    subject: Subject,
-    footage: Footage,
-    lanes: Lanes,
-    broker: RunningBroker,
-    folder: Path,
-    *,
-    pace: Literal["fast", "clock"],
+    task: AgentTask, subjects: Subjects, footage: Footage, broker: RunningBroker, folder: Path
 ) -> AgentRun:
     """Run until the video has ended and the broker has everything; `folder` is new and this run's own.
 
@@ -76,13 +70,14 @@ def run_whole_agent(
         RuntimeError: the agent failed; the message holds the end of its log.
         TimeoutError: it did not end in time.
     """
-    _write_node(folder, subject, footage, lanes, broker, pace=pace)
-    report, received = asyncio.run(_observe(folder, broker, frames=footage.frames))
+    _write_node(folder, task, subjects, footage, broker)
+    report, received = asyncio.run(_observe(folder, broker, frames=task.cameras * footage.frames))
     missing = report.messages.produced - received.messages - received.declared_lost
     if len(received.frames) < 2:
         raise RuntimeError(f"{len(received.frames)} frames arrived; the agent's log:\n{_log_tail(folder)}")
+    warm_up = warm_up_of(len(received.frames), lanes=report.lanes)
     return AgentRun(
-        rate_hz=_rate_hz(received, warm_up=warm_up_of(len(received.frames), lanes=lanes.lanes)),
+        rate_hz=_rate_hz(received, warm_up=warm_up),
         report=report,
         missing=missing,
         objects_per_frame=sum(frame.objects for frame in received.frames) / len(received.frames),
@@ -154,16 +149,11 @@ async def _run_process(folder: Path, *, within_s: float) -> RunReport:
 
 
 def _write_node(
-    folder: Path,
-    subject: Subject,
-    footage: Footage,
-    lanes: Lanes,
-    broker: RunningBroker,
-    *,
-    pace: Literal["fast", "clock"],
+    folder: Path, task: AgentTask, subjects: Subjects, footage: Footage, broker: RunningBroker
 ) -> None:
     media = folder / "media"
     media.mkdir(parents=True)
+    subject: Subject = getattr(subjects, task.graph)
     # A copy: a policy names nothing outside of media_root, not even by a link.
     shutil.copyfile(subject.path, media / "model.onnx")
     shutil.copyfile(footage.video, media / footage.video.name)
@@ -172,11 +162,12 @@ def _write_node(
         site=_SITE, node=NODE, folder=folder, host=broker.host, port=broker.port, tls=tls
     )
     (folder / "agent.toml").write_text(settings)
-    camera = {"kind": "file", "path": footage.video.name, "pace": pace, "model": "subject"}
+    camera = {"kind": "file", "path": footage.video.name, "pace": task.pace, "model": "subject"}
+    model = {"file": "model.onnx", "sha256": subject.sha256, "shape": task.shape, "rewrite": "off"}
     policy = {
-        "models": {"subject": {"file": "model.onnx", "sha256": subject.sha256}},
-        "sources": {_SOURCE: camera},
-        "power": {"lanes": lanes.policy},
+        "models": {"subject": model},
+        "sources": {f"camera-{number}": camera for number in range(task.cameras)},
+        "power": {"lanes": "latency" if task.lanes == "one_lane" else "throughput"},
     }
     document = {"v": 1, "version": 1, "issuer": "benchmark", "policy": policy}
     (folder / "policy.json").write_text(json.dumps(document))

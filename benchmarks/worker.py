@@ -5,15 +5,13 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent import __version__
 from agent.adapters.metrics.prometheus import PrometheusMetrics
-from agent.adapters.onnx import load_model
-from agent.adapters.onnx.detector import OnnxDetector
 from agent.adapters.system.clock import SystemClock
 from agent.app import RESULTS_HELD
 from agent.domain.ids import SourceName
@@ -41,32 +39,39 @@ class WorkerRun:
     frame_ms: float
 
 
-def run_worker(
-    subject: Subject,
-    pictures: Sequence[NDArray[np.uint8]],
-    lanes: Lanes,
-    *,
-    frames: int,
-    one_by_one: bool = False,
-) -> WorkerRun:
-    """Letterbox, run and decode `frames` of `pictures`, taken in turn, through a mailbox that waits.
+class Worker:
+    """The agent's worker on a model that stays loaded from block to block."""
 
-    With `one_by_one` the next frame is captured when the result of the last has arrived: nothing queues, and
-    `frame_ms` is what one frame takes. Else the mailbox is never empty, and `rate_hz` is what can be had.
+    def __init__(
+        self, detector: DetectorModel, *, pictures: Sequence[NDArray[np.uint8]], lanes: Lanes
+    ) -> None:
+        self._detector = detector
+        self._pictures = pictures
+        self._lanes = lanes
 
-    Raises:
-        RuntimeError: the model failed, or no result came for half a minute.
-    """
-    detector = load_model(name="subject", path=subject.path, threads=lanes.threads)
-    if not isinstance(detector, OnnxDetector):
-        raise TypeError(f"{subject.path.name} is no detector")
-    warm_up = warm_up_of(frames, lanes=lanes.lanes)
-    results = asyncio.run(
-        serve(detector, pictures, lanes=lanes.lanes, frames=warm_up + frames, one_by_one=one_by_one)
-    )
-    took_ns = [result.timing.finished_ns - result.captured.monotonic_ns for result in results[warm_up:]]
-    finished_ns = [result.timing.finished_ns for result in results]
-    return WorkerRun(rate_hz=rate_hz(finished_ns, warm_up=warm_up), frame_ms=median(took_ns) / 1e6)
+    @classmethod
+    def open(cls, subject: Subject, pictures: Sequence[NDArray[np.uint8]], lanes: Lanes) -> Self:
+        """Load the model as the agent loads it."""
+        return cls(subject.load(threads=lanes.threads), pictures=pictures, lanes=lanes)
+
+    def run(self, frames: int, *, one_by_one: bool = False) -> WorkerRun:
+        """Letterbox, run and decode `frames` of the pictures, taken in turn, through a mailbox that waits.
+
+        With `one_by_one` the next frame is captured when the result of the last has arrived: nothing queues,
+        and `frame_ms` is what one frame takes. Else the mailbox is never empty, and `rate_hz` is what can be
+        had.
+
+        Raises:
+            RuntimeError: the model failed, or no result came for half a minute.
+        """
+        lanes = self._lanes.lanes
+        warm_up = warm_up_of(frames, lanes=lanes)
+        results = asyncio.run(
+            serve(self._detector, self._pictures, lanes=lanes, frames=warm_up + frames, one_by_one=one_by_one)
+        )
+        took_ns = [result.timing.finished_ns - result.captured.monotonic_ns for result in results[warm_up:]]
+        finished_ns = [result.timing.finished_ns for result in results]
+        return WorkerRun(rate_hz=rate_hz(finished_ns, warm_up=warm_up), frame_ms=median(took_ns) / 1e6)
 
 
 async def serve(

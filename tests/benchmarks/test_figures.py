@@ -6,9 +6,11 @@ import pytest
 
 from agent.report import MessageFlow, Percentiles, RunReport, SourceFlow
 from benchmarks.environment import cpu_name
-from benchmarks.figures import Figure, Round, figures_of, latencies_of
-from benchmarks.lanes import both_lanes, rate_hz, warm_up_of
+from benchmarks.figures import Figure, Pair, PeerRound, Round, errors_of, figures_of, latencies_of
+from benchmarks.lanes import both_lanes, rate_hz, usable_cores, warm_up_of
+from benchmarks.peers.agreement import Agreement
 from benchmarks.raw import RawRun
+from benchmarks.runs import RUNS
 from benchmarks.subject import default_model
 from benchmarks.whole_agent import AgentRun
 from benchmarks.worker import WorkerRun
@@ -22,7 +24,10 @@ def agent_run(fps: float, *, peak_mb: float = 100.0, longest_block_ms: float = 3
         sources={"camera": SourceFlow(offered=12, inferred=10, held=0, dropped={"replaced": 2})},
         messages=MessageFlow(produced=10, acknowledged=9, waiting=0, lost=1),
         sessions=1,
-        latency_ms={"queue": Percentiles(count=10, p50=fps, p95=2.0, p99=3.0, max=4.0)},
+        latency_ms={
+            "queue": Percentiles(count=10, p50=fps, p95=2.0, p99=3.0, max=4.0),
+            "capture": Percentiles(count=10, p50=2.0, p95=2.0, p99=2.0, max=2.0),
+        },
         loop_lag_p99_ms=1.0,
         loop_lag_max_ms=longest_block_ms,
         peak_memory_mb=peak_mb,
@@ -31,15 +36,27 @@ def agent_run(fps: float, *, peak_mb: float = 100.0, longest_block_ms: float = 3
 
 
 def measured(
-    speed: float, *, peak_mb: float = 100.0, longest_block_ms: float = 3.0, added_ms: float = 1.0
+    speed: float,
+    *,
+    peak_mb: float = 100.0,
+    longest_block_ms: float = 3.0,
+    added_ms: float = 1.0,
+    peer: PeerRound | None = None,
 ) -> Round:
     """A round on a machine of that speed: the worker reaches 0.9 of raw, the agent 0.5."""
     runs = agent_run(speed / 2, peak_mb=peak_mb, longest_block_ms=longest_block_ms)
+    pairs = {
+        lanes: [
+            Pair(RawRun(each * speed, 1e3 / speed), WorkerRun(0.9 * each * speed, 1e3 / speed + added_ms)),
+        ]
+        for lanes, each in (("one_lane", 1), ("all_lanes", 2))
+    }
     return Round(
-        raw={"one_lane": RawRun(speed, 1e3 / speed), "all_lanes": RawRun(2 * speed, 1e3 / speed)},
-        worker={"one_lane": WorkerRun(0.9 * speed, 1.0), "all_lanes": WorkerRun(1.8 * speed, 1.0)},
-        added_ms=added_ms,
-        agent={"one_lane": runs, "all_lanes": runs, "camera": agent_run(15.0)},
+        memory=pairs,  # type: ignore[arg-type]
+        alone=pairs["one_lane"],
+        raw_t2_hz=speed,
+        agent=dict.fromkeys(RUNS, runs) | {"camera": agent_run(15.0)},
+        peer=peer,
     )
 
 
@@ -58,7 +75,29 @@ def test_ratios_hold_whatever_the_machine_does_between_rounds() -> None:
 def test_the_median_round_speaks_for_a_difference() -> None:
     rounds = [measured(10.0, added_ms=added_ms) for added_ms in (1.0, 30.0, 2.0)]
 
-    assert by_name(figures_of(rounds))["one_lane_added_ms"] == 2.0
+    assert by_name(figures_of(rounds))["one_lane_added_ms"] == pytest.approx(2.0)
+
+
+def test_the_ideal_leaves_the_cores_that_decoding_takes_out() -> None:
+    # 100 ms a run; 4 cameras at 15/s of 2 ms each take 0.12 of a core.
+    values = by_name(figures_of([measured(10.0)]))
+
+    assert values["four_cameras_over_ideal"] == pytest.approx(5.0 / ((usable_cores() - 0.12) / 0.1), rel=1e-4)
+
+
+def test_a_peers_ratios_are_told_only_where_it_was_measured() -> None:
+    peer = PeerRound(exported_hz=4.0, same_graph_hz=5.0, letterbox=0.3, decode=0.2)
+
+    with_peer, without = (by_name(figures_of([measured(10.0, peer=each)])) for each in (peer, None))
+
+    assert with_peer["agent_over_ultralytics"] == pytest.approx(1.25)
+    assert with_peer["agent_over_ultralytics_same_graph"] == pytest.approx(1.0)
+    assert not any("ultralytics" in name for name in without)
+
+
+def test_what_was_not_compared_gives_no_error() -> None:
+    assert errors_of(None) == []
+    assert by_name(errors_of(Agreement(3, 2e-4, 1e-6)))["box_error_px"] == 2e-4
 
 
 def test_the_worst_round_speaks_for_memory_and_for_the_loops_longest_block() -> None:
@@ -72,8 +111,8 @@ def test_the_worst_round_speaks_for_memory_and_for_the_loops_longest_block() -> 
 def test_messages_of_all_runs_and_rounds_are_added_up() -> None:
     values = by_name(figures_of([measured(10.0), measured(10.0)]))
 
-    assert (values["messages_produced"], values["messages_acknowledged"]) == (60.0, 54.0)
-    assert values["messages_lost"] == 6.0
+    assert (values["messages_produced"], values["messages_acknowledged"]) == (180.0, 162.0)
+    assert values["messages_lost"] == 18.0
     assert values["camera_frames_dropped"] == 4.0
 
 
@@ -101,7 +140,7 @@ def test_every_lane_has_a_warm_up(frames: int, lanes: int, warm_up: int) -> None
 
 
 def test_both_ways_to_share_the_cores_use_all_of_them() -> None:
-    assert [each.lanes * each.threads for each in both_lanes(6)] == [6, 6]
+    assert [each.lanes * each.threads for each in both_lanes(6).values()] == [6, 6]
 
 
 def test_the_processor_is_told_by_name_and_an_arm_board_by_its_own(tmp_path: Path) -> None:

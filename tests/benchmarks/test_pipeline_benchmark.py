@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 
+from benchmarks.runs import RUNS
+
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = [pytest.mark.broker, pytest.mark.ffmpeg, pytest.mark.slow, pytest.mark.timeout(400)]
 
 RATIOS = (
     *("memory_frames_over_raw", "memory_frames_over_raw_one_lane", "agent_over_raw_t2"),
-    *("agent_over_raw_one_lane", "agent_over_raw_all_lanes", "raw_all_lanes_over_t2"),
+    *("agent_over_raw_all_lanes", "raw_all_lanes_over_one", "four_cameras_over_ideal"),
+    "eight_cameras_over_ideal",
 )
 STAGES = ("capture", "queue", "preprocess", "inference", "postprocess", "outbox", "publish", "ack")
-RUNS = ("one_lane", "all_lanes", "camera")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=380, check=False)
     assert done.returncode == 0, done.stderr
-    assert "goal of a later issue" in done.stdout
+    assert "goal" in done.stdout
     content: dict[str, Any] = json.loads(file.read_text())
     return content
 
@@ -61,7 +63,8 @@ def test_quick_run_tells_where_it_measured_and_what(written: dict[str, Any]) -> 
         assert environment[key], key
     assert environment["cores"] >= 1
     assert min(environment["load_average_1min"], environment["others_cores"]) >= 0
-    assert (environment["model"], environment["graph"]) == ("parts.onnx", "exported")
+    assert environment["model"].startswith("parts")
+    assert environment["graph_served"] in {"exact", "cut"}
     assert len(environment["model_sha256"]) == 64
     assert (environment["broker"], environment["video"]) == ("mosquitto", "h264 1280x720 15/s")
     assert (environment["rounds"], environment["quick"]) == (1, True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from agent.adapters.onnx.input_shape import InputShape
 from agent.adapters.onnx.session import OnnxSession
+from agent.adapters.onnx.size_input import SizeInput
 from agent.domain.detections import Detections
 from agent.domain.errors import Code, TransientError
 from agent.ports import Look, ModelFacts, Timed
@@ -35,6 +36,7 @@ class OnnxDetector:
         shape: InputShape,
         max_batch: int,
         fixed_batch: int | None,
+        sizes: SizeInput | None = None,
     ) -> None:
         self._session = session
         self._facts = facts
@@ -42,6 +44,7 @@ class OnnxDetector:
         self._shape = shape
         self._max_batch = max_batch
         self._fixed_batch = fixed_batch
+        self._sizes = sizes
         self._outputs = head.output_names
         self._lane = threading.local()
 
@@ -81,7 +84,7 @@ class OnnxDetector:
             begun_ns = time.monotonic_ns()
             feed, placed = self._feed(size, [looks[index].pixels for index in indices])
             fed_ns = time.monotonic_ns()
-            outputs = self._run(feed)
+            outputs = self._run(feed, placed)
             ran_ns = time.monotonic_ns()
             feeding_ns += fed_ns - begun_ns
             running_ns += ran_ns - fed_ns
@@ -129,8 +132,12 @@ class OnnxDetector:
         feeders.move_to_end(size)
         return feeder
 
-    def _run(self, feed: NDArray[np.generic]) -> list[NDArray[np.float32]]:
-        outputs = self._session.run(feed, self._outputs)
+    def _run(self, feed: NDArray[np.generic], placed: Sequence[Letterbox]) -> list[NDArray[np.float32]]:
+        if self._sizes is None:
+            outputs = self._session.run(feed, self._outputs)
+        else:
+            sizes = self._sizes.feed([one.frame for one in placed], rows=len(feed))
+            outputs = self._session.run(feed, self._outputs, beside=sizes)
         if any(not output.ndim or len(output) != len(feed) for output in outputs):
             shapes = ", ".join(str(list(output.shape)) for output in outputs)
             raise TransientError(
