@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agent.cli.model.options import read_shape
 from agent.domain.errors import ConfigError, NanofleetError
 from agent.domain.thresholds import Thresholds
 
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
     from agent.cli.findings import Findings
     from agent.ports import DetectorModel
     from agent.workbench.shots import Shot
-
-
-_LEAST_SIDE_PX: Final = 32
-_MOST_SIDE_PX: Final = 4096
-"""As in a policy: beyond it one input alone takes 200 MB and more."""
 
 
 def detect(
@@ -58,7 +54,7 @@ def detect(
 
     # Standard output belongs to the results.
     configure_logging(stream=sys.stderr, scrubber=Scrubber())
-    wanted, size = _frames(frames), _shape(shape)
+    wanted, size = _frames(frames), read_shape(shape)
     try:
         detector = open_detector(model, shape=size, provider=provider, threads=threads)
         findings: list[Findings] = [JsonLines() if as_json else Table()]
@@ -125,18 +121,6 @@ def _frames(text: str | None) -> frozenset[int] | None:
     if min(numbers) < 0:
         raise typer.BadParameter(f"{text!r}; numbers from 0 are wanted, such as 0,100", param_hint="--frames")
     return numbers
-
-
-def _shape(text: str) -> Literal["file", "auto"] | tuple[int, int]:
-    match text:
-        case "file" | "auto":
-            return text
-    height, _, width = text.partition("x")
-    sides = tuple(int(side) for side in (height, width) if side.isdecimal() and len(side) <= 4)
-    if len(sides) != 2 or not all(_LEAST_SIDE_PX <= side <= _MOST_SIDE_PX for side in sides):
-        wanted = f"file, auto or HEIGHTxWIDTH, each from {_LEAST_SIDE_PX} to {_MOST_SIDE_PX}, is wanted"
-        raise typer.BadParameter(f"{text!r}; {wanted}", param_hint="--shape")
-    return sides
 
 
 def _complain(message: str) -> None:

@@ -4,4 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from agent.cli.model.inspect import inspect
+
 app = typer.Typer(help="Look at, prepare, check and measure models.", no_args_is_help=True)
+
+app.command("inspect")(inspect)
