@@ -64,6 +64,11 @@ class OnnxSession:
         self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         self.provider_used = providers.name_of(session.get_providers())
 
+    @property
+    def runtime(self) -> "onnxruntime.InferenceSession":
+        """The library's own session, for those who compare it with another runtime."""
+        return self._session
+
     def run(self, feed: NDArray[Any], outputs: Sequence[str] | None = None) -> list[NDArray[Any]]:
         """The outputs named (all of them for None) for one input tensor.
 
