@@ -65,14 +65,13 @@ def count(path: Path, inputs: Mapping[str, tuple[int, ...]]) -> GraphCost | None
     """
     try:
         import onnx
-        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     except ImportError:
         return None
     try:
         model = onnx.load(path)
         _fix_inputs(model, inputs)
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except (DecodeError, OSError, ValueError, onnx.shape_inference.InferenceError) as error:
+    except (OSError, ValueError, onnx.shape_inference.InferenceError) as error:
         raise RefusedError(f"{path.name} cannot be counted: {error}", code=Code.MODEL) from error
     kinds = _weights(model)
     return GraphCost(
