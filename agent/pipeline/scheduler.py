@@ -1,8 +1,10 @@
 """Which frame or window is served next: fair over sources by their weight, sensor windows by deadline."""
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import cast
 
 from agent.domain.frame import Frame
 from agent.domain.ids import SourceName
@@ -129,6 +131,27 @@ class Scheduler:
         with self._lock:
             self._lines.sensors[source] = _SensorLine(mailbox, model, int(deadline_s * 1e9))
         return mailbox
+
+    def replace_model(
+        self,
+        old: DetectorModel | AnomalyModel,
+        new: DetectorModel | AnomalyModel,
+        *,
+        thresholds: Mapping[SourceName, Thresholds],
+    ) -> None:
+        """Every source that `old` serves is served by `new` from the next job on, all of them at once.
+
+        What a lane has taken is finished with `old`; what is held goes to `new`. `new` is of the same kind,
+        and cuts a sensor's signal alike. `thresholds` are those of cameras; a camera not named keeps its own.
+        """
+        with self._lock:
+            for name, camera in self._lines.cameras.items():
+                if camera.model is old:
+                    camera.model = cast("DetectorModel", new)
+                    camera.thresholds = thresholds.get(name, camera.thresholds)
+            for sensor in self._lines.sensors.values():
+                if sensor.model is old:
+                    sensor.model = cast("AnomalyModel", new)
 
     def close(self) -> None:
         """Close all mailboxes. Lanes go on until those are empty, then `next_job` says that it is over."""

@@ -222,3 +222,38 @@ def test_camera_without_a_model_is_paused_and_says_so(scheduler: Scheduler, cloc
 
     assert scheduler.next_job() is NoJob.OVER
     assert mailbox.statistics().dropped == {"paused": 1}
+
+
+def test_replaced_model_gets_what_is_held_and_leaves_what_was_taken_to_the_old_one(
+    scheduler: Scheduler, clock: FakeClock
+) -> None:
+    old, new, other = FakeDetector("people"), FakeDetector("people"), FakeDetector("parts")
+    door = add(scheduler, DOOR, old, overflow="wait", thresholds=Thresholds(confidence=0.3))
+    yard = add(scheduler, YARD, old, overflow="wait", thresholds=Thresholds(confidence=0.4))
+    hall = add(scheduler, HALL, other, overflow="wait")
+    door.put(frame_of(DOOR, 0, clock))
+    taken = scheduler.next_job()
+    for source, mailbox in ((DOOR, door), (YARD, yard), (HALL, hall)):
+        mailbox.put(frame_of(source, 1, clock))
+
+    scheduler.replace_model(old, new, thresholds={DOOR: Thresholds(confidence=0.9)})
+
+    assert isinstance(taken, FrameJob)
+    assert taken.model is old
+    jobs = [job for job in (scheduler.next_job() for _ in range(3)) if isinstance(job, FrameJob)]
+    served = {job.frames[0].source: (job.model, job.thresholds[0].confidence) for job in jobs}
+    assert served == {DOOR: (new, 0.9), YARD: (new, 0.4), HALL: (other, 0.25)}
+
+
+def test_replaced_model_of_a_sensor_gets_the_window_that_waits(
+    scheduler: Scheduler, clock: FakeClock
+) -> None:
+    old, new = FakeAnomalyModel(), FakeAnomalyModel()
+    motor = scheduler.add_sensor(MOTOR, model=old, deadline_s=1.0)
+    motor.put(window_of(MOTOR, clock))
+
+    scheduler.replace_model(old, new, thresholds={})
+
+    job = scheduler.next_job()
+    assert isinstance(job, WindowJob)
+    assert job.model is new
