@@ -58,8 +58,11 @@ async def run_agent(
     metrics = PrometheusMetrics(version=__version__)
     record = RunRecord(state_dir=settings.state_dir, version=__version__, boot=clock.boot)
     plan = assembly.plan_lanes(document.policy)
+    # A session's threads are started here, and give way as the lanes do that call them.
     models = await in_thread(
-        "load-models", lambda: assembly.load_models(document.policy, settings, threads=plan.threads)
+        "load-models",
+        lambda: assembly.load_models(document.policy, settings, threads=plan.threads),
+        yields=True,
     )
     link = await in_thread("link", lambda: assembly.link(settings, clock=clock))
     ticks = Ticks(clock=clock)

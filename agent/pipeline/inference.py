@@ -48,7 +48,7 @@ class InferenceWorker:
     async def run(self) -> None:
         """Returns when every lane has ended in order; a lane's unforeseen error is raised at once."""
         lanes = [
-            asyncio.wrap_future(start_thread(f"lane[{number}]", self._lane_of(number)))
+            asyncio.wrap_future(start_thread(f"lane[{number}]", self._lane_of(number), yields=True))
             for number in range(self._lanes)
         ]
         done, _ = await asyncio.wait(lanes, return_when=asyncio.FIRST_EXCEPTION)

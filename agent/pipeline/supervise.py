@@ -1,6 +1,7 @@
 """Who is alive: threads whose end is noticed, stages whose tick is watched, stops that have a deadline."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
@@ -18,20 +19,28 @@ Outcome = TypeVar("Outcome")
 STALL_S = 5.0
 """A stage whose tick is older than this has stalled, and the watchdog is not fed."""
 
+_YIELDING_NICENESS = 5
+"""With both cores inferring, the loop's lag at the 99th percentile fell from 4.5-5.7 to 3.1 ms, at the same
+rate of frames; 2 gave 3.7-4.6."""
+
 _LAG_SAMPLE_S = 0.02
 _WAITING_TICK_S = 1.0
 
 
-def start_thread(name: str, work: Callable[[], Outcome]) -> "Future[Outcome]":
+def start_thread(name: str, work: Callable[[], Outcome], *, yields: bool = False) -> "Future[Outcome]":
     """Run `work` in a daemon thread; the future tells its end, whatever that is.
 
     A daemon, because decoding libraries block and cannot be cancelled: the process must be able to leave.
+    With `yields` it lets the loop, captures and network go first, and so do threads that it starts.
     """
     ended: Future[Outcome] = Future()
     ended.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
+            if yields:
+                # A thread's own niceness, which Linux keeps apart from the process's.
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _YIELDING_NICENESS)
             outcome = work()
         except BaseException as error:  # a thread's error belongs to whoever watches its future
             ended.set_exception(error)
@@ -42,9 +51,9 @@ def start_thread(name: str, work: Callable[[], Outcome]) -> "Future[Outcome]":
     return ended
 
 
-async def in_thread(name: str, work: Callable[[], Outcome]) -> Outcome:
+async def in_thread(name: str, work: Callable[[], Outcome], *, yields: bool = False) -> Outcome:
     """Await what `work` returns or raises, while the loop goes on. Cancelled, it is left to itself."""
-    return await asyncio.wrap_future(start_thread(name, work))
+    return await asyncio.wrap_future(start_thread(name, work, yields=yields))
 
 
 class Ticks:

@@ -1,11 +1,14 @@
 """Who is alive."""
 
 import asyncio
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from agent.pipeline.announcements import Announcements
-from agent.pipeline.supervise import STALL_S, Ticks, feed_watchdog, start_thread, ticking, within
+from agent.pipeline.supervise import STALL_S, Ticks, feed_watchdog, in_thread, start_thread, ticking, within
 from agent.ports import Publication
 from tests.fakes.clock import FakeClock
 from tests.polling import until
@@ -113,3 +116,19 @@ async def test_remarks_are_bounded() -> None:
     remarks = announcements.take()
     assert len(remarks) == 100
     assert remarks[-1].payload == b"999"
+
+
+async def test_in_thread_that_yields_is_nicer_than_the_loop_and_so_are_the_threads_it_starts() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def niceness_of_a_child() -> int:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(niceness).result()
+
+    loop = niceness()
+
+    assert await in_thread("plain", niceness) == loop
+    assert await in_thread("yielding", niceness, yields=True) > loop
+    assert await in_thread("yielding", niceness_of_a_child, yields=True) > loop
+    assert niceness() == loop
