@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from agent.vision.feeding import Feeder, Feeding, PixelCode, size_of
-from agent.vision.letterbox import Size
+from agent.vision.letterbox import Placement, Size
 
 
 def picture(height_px: int, width_px: int, seed: int = 1) -> NDArray[np.uint8]:
@@ -92,8 +92,57 @@ def test_code_keeps_the_order_of_colours_that_the_model_takes() -> None:
     np.testing.assert_array_equal(feeder.filled(1)[0], pixels.transpose(2, 0, 1))
 
 
-def test_a_frame_of_the_same_size_costs_no_memory() -> None:
-    feeder = Feeder(slots=1, size=Size(640, 640), feeding=Feeding(PixelCode()))
+def test_code_normalises_each_channel_in_the_order_of_the_model() -> None:
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    pixels = picture(32, 32)
+    feeder = Feeder(slots=1, size=Size(32, 32), feeding=Feeding(PixelCode(mean=mean, std=std)))
+    feeder.put(0, pixels)
+    red = (pixels[..., 2] / np.float32(255) - np.float32(0.485)) / np.float32(0.229)
+    blue = (pixels[..., 0] / np.float32(255) - np.float32(0.406)) / np.float32(0.225)
+    np.testing.assert_array_equal(feeder.filled(1)[0, 0], red)
+    np.testing.assert_array_equal(feeder.filled(1)[0, 2], blue)
+
+
+def test_padding_goes_through_the_table_of_its_channel() -> None:
+    code = PixelCode(scale=1.0, mean=(1.0, 2.0, 3.0))
+    feeder = Feeder(slots=1, size=Size(32, 64), feeding=Feeding(code, placement="corner"))
+    feeder.put(0, picture(32, 32))
+    assert feeder.filled(1)[0, :, 31, 63].tolist() == [113, 112, 111]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    height_px=st.integers(8, 300),
+    width_px=st.integers(8, 300),
+    placement=st.sampled_from(get_args(Placement)),
+    shrinking=st.sampled_from(["linear", "area"]),
+)
+def test_feeder_lays_a_picture_where_its_letterbox_says(
+    height_px: int, width_px: int, placement: Placement, shrinking: Any
+) -> None:
+    """A whole canvas large enough for everything, of which the input is a window."""
+    size = Size(96, 160)
+    feeding = Feeding(PixelCode(scale=1.0, colours="bgr"), placement=placement, shrinking=shrinking)
+    feeder = Feeder(slots=1, size=size, feeding=feeding)
+    # Another size before, whose traces must not stay.
+    feeder.put(0, picture(40, 40, seed=5))
+    pixels = picture(height_px, width_px)
+    box = feeder.put(0, pixels)
+    shrinks = box.resized.height_px <= height_px and box.resized.width_px <= width_px
+    by = cv2.INTER_AREA if shrinking == "area" and shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(pixels, (box.resized.width_px, box.resized.height_px), interpolation=by)
+    off_x, off_y = max(-box.left_px, 0), max(-box.top_px, 0)
+    sides = (off_y * 2 + size.height_px + 2, off_x * 2 + size.width_px + 2, 3)
+    canvas = np.full(sides, 114, np.uint8)
+    top, left = box.top_px + off_y, box.left_px + off_x
+    canvas[top : top + box.resized.height_px, left : left + box.resized.width_px] = resized
+    window = canvas[off_y : off_y + size.height_px, off_x : off_x + size.width_px]
+    np.testing.assert_array_equal(feeder.filled(1)[0], window.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("placement", get_args(Placement))
+def test_a_frame_of_the_same_size_costs_no_memory(placement: Placement) -> None:
+    feeder = Feeder(slots=1, size=Size(640, 640), feeding=Feeding(PixelCode(), placement=placement))
     pixels = picture(720, 1280)
     feeder.put(0, pixels)
     tracemalloc.start()

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.vision.letterbox import Letterbox, Size, size_for_aspect
+from agent.vision.letterbox import Letterbox, Placement, Size, size_for_aspect
 
 sizes = st.builds(Size, st.integers(1, 4000), st.integers(1, 4000))
+placements = st.sampled_from(get_args(Placement))
 input_sizes = st.builds(
     Size, st.integers(1, 40).map(lambda n: 32 * n), st.integers(1, 40).map(lambda n: 32 * n)
 )
@@ -45,21 +48,75 @@ def test_fit_stays_inside_and_is_centred(frame: Size, input_size: Size) -> None:
     assert box.resized.width_px == input_size.width_px or box.resized.height_px == input_size.height_px
 
 
-@given(frame=sizes, input_size=input_sizes, data=st.data())
-def test_boxes_come_back_from_the_input_unchanged(frame: Size, input_size: Size, data: st.DataObject) -> None:
+@pytest.mark.parametrize(
+    ("placement", "frame", "input_size", "resized", "left_px", "top_px"),
+    [
+        ("corner", Size(720, 1280), Size(640, 640), Size(360, 640), 0, 0),
+        # 427 x 0.96 = 409.9: cut, where `centre` rounds to 410.
+        ("corner", Size(427, 500), Size(416, 480), Size(409, 480), 0, 0),
+        ("corner", Size(1, 5000), Size(640, 640), Size(1, 640), 0, 0),
+        ("stretch", Size(720, 1280), Size(640, 640), Size(640, 640), 0, 0),
+        ("stretch", Size(1, 5000), Size(384, 640), Size(384, 640), 0, 0),
+        # 1280 x 224 / 720 = 398.2, of which 224 are seen.
+        ("crop", Size(720, 1280), Size(224, 224), Size(224, 398), -87, 0),
+        ("crop", Size(1080, 810), Size(224, 224), Size(298, 224), 0, -37),
+        ("crop", Size(50, 50), Size(224, 224), Size(224, 224), 0, 0),
+        # Past 16 inputs a side is squeezed rather than a million columns made.
+        ("crop", Size(1, 5000), Size(224, 224), Size(224, 3584), -1680, 0),
+    ],
+)
+def test_fit_places_a_frame_as_each_family_does(
+    placement: Placement, frame: Size, input_size: Size, resized: Size, left_px: int, top_px: int
+) -> None:
+    box = Letterbox.fit(frame, input_size, placement)
+    assert (box.resized, box.left_px, box.top_px) == (resized, left_px, top_px)
+
+
+@given(frame=sizes, input_size=input_sizes)
+def test_crop_fills_the_input_with_the_middle(frame: Size, input_size: Size) -> None:
+    box = Letterbox.fit(frame, input_size, "crop")
+    right_px = box.resized.width_px - input_size.width_px + box.left_px
+    below_px = box.resized.height_px - input_size.height_px + box.top_px
+    assert box.left_px <= 0
+    assert box.top_px <= 0
+    assert abs(right_px + box.left_px) <= 1
+    assert abs(below_px + box.top_px) <= 1
+    assert right_px >= 0
+    assert below_px >= 0
+
+
+@given(frame=sizes, input_size=input_sizes, placement=placements)
+def test_fit_leaves_the_input_only_where_it_crops(
+    frame: Size, input_size: Size, placement: Placement
+) -> None:
+    box = Letterbox.fit(frame, input_size, placement)
+    assert min(box.resized.height_px, box.resized.width_px) >= 1
+    if placement != "crop":
+        assert 0 <= box.left_px <= input_size.width_px - box.resized.width_px
+        assert 0 <= box.top_px <= input_size.height_px - box.resized.height_px
+
+
+@given(frame=sizes, input_size=input_sizes, placement=placements, data=st.data())
+def test_boxes_and_points_come_back_from_the_input_unchanged(
+    frame: Size, input_size: Size, placement: Placement, data: st.DataObject
+) -> None:
     fraction = st.floats(0, 1)
     fractions = data.draw(st.lists(st.tuples(fraction, fraction, fraction, fraction), max_size=5))
     sides = [frame.width_px, frame.height_px] * 2
     boxes = np.array(fractions, np.float64).reshape(-1, 4) * sides
-    letterbox = Letterbox.fit(frame, input_size)
-    again = letterbox.boxes_to_frame(letterbox.boxes_to_input(boxes))
-    np.testing.assert_allclose(again, boxes, rtol=0, atol=1e-9 * max(sides))
+    letterbox = Letterbox.fit(frame, input_size, placement)
+    inside = letterbox.boxes_to_input(boxes)
+    np.testing.assert_allclose(letterbox.boxes_to_frame(inside), boxes, rtol=0, atol=1e-9 * max(sides))
+    points = letterbox.points_to_frame(inside.reshape(-1, 2, 2))
+    np.testing.assert_allclose(points.reshape(-1, 4), boxes, rtol=0, atol=1e-9 * max(sides))
 
 
-@given(frame=sizes, input_size=input_sizes)
-def test_what_lies_outside_is_clipped_to_the_frame(frame: Size, input_size: Size) -> None:
-    letterbox = Letterbox.fit(frame, input_size)
-    far = np.array([[-1e6, -1e6, 1e6, 1e6]], np.float32)
+@given(frame=sizes, input_size=input_sizes, placement=placements)
+def test_what_lies_outside_is_clipped_to_the_frame(
+    frame: Size, input_size: Size, placement: Placement
+) -> None:
+    letterbox = Letterbox.fit(frame, input_size, placement)
+    far = np.array([[-1e8, -1e8, 1e8, 1e8]], np.float32)
     assert letterbox.boxes_to_frame(far).tolist() == [[0, 0, frame.width_px, frame.height_px]]
     corners = letterbox.points_to_frame(far.reshape(2, 2))
     assert corners.tolist() == [[0, 0], [frame.width_px, frame.height_px]]
@@ -92,6 +149,6 @@ def test_size_for_aspect_is_the_smallest_of_whole_strides(frame: Size, longest_p
 @given(frame=sizes)
 def test_size_for_aspect_loses_no_pixel_of_the_scale(frame: Size) -> None:
     size = size_for_aspect(frame, longest_px=640, stride=32)
-    assert Letterbox.fit(frame, size).gain == pytest.approx(
+    assert Letterbox.fit(frame, size).gain_x == pytest.approx(
         640 / max(frame.height_px, frame.width_px), rel=0.02
     )
