@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from agent.cli.model.export import export
 from agent.cli.model.inspect import inspect
+from agent.cli.model.verify import verify
 
 app = typer.Typer(help="Look at, prepare, check and measure models.", no_args_is_help=True)
 
 app.command("inspect")(inspect)
+app.command("verify")(verify)
+app.command("export")(export)
