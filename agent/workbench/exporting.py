@@ -14,7 +14,7 @@ from agent.workbench.opening import open_detector
 from agent.workbench.verification import Verification, verify
 
 if TYPE_CHECKING:
-    from agent.workbench.agreement import Tolerance
+    from agent.vision.agreement import Tolerance
     from agent.workbench.pictures import NamedPicture
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agent.domain.thresholds import Thresholds
 from agent.ports import Look
-from agent.workbench.agreement import Deviation, Tolerance, compare, outputs_apart
+from agent.vision.agreement import Deviation, Tolerance, compare, outputs_apart
 from agent.workbench.golden import Expected, Golden
 from agent.workbench.references import on_runtime, open_runtime, record
 

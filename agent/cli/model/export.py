@@ -50,7 +50,7 @@ def export(
     Exit codes: 0, 1 when the file would find something else than the checkpoint (none is made then) or when
     a file cannot be used.
     """
-    from agent.workbench.agreement import Tolerance
+    from agent.vision.agreement import Tolerance
 
     sides = None if size is None else read_shape(size)
     if isinstance(sides, str):

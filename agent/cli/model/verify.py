@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from agent.adapters.onnx.detector import OnnxDetector
     from agent.adapters.onnx.input_shape import Shape
-    from agent.workbench.agreement import Tolerance
+    from agent.vision.agreement import Tolerance
     from agent.workbench.golden import Expected
     from agent.workbench.verification import Verification
 
@@ -68,7 +68,7 @@ def verify(
     Exit codes: 0 when all is within tolerance, 1 when not or when a file cannot be used, 78 when the provider
     cannot be had.
     """
-    from agent.workbench.agreement import Tolerance
+    from agent.vision.agreement import Tolerance
 
     size = read_shape(shape)
     if (golden is None) == (reference is None) and not (golden is None and write_golden is not None):
