@@ -58,6 +58,10 @@ class OnnxAnomaly:
     def threshold(self) -> float:
         return self._metadata.threshold
 
+    def typical_window(self) -> NDArray[np.float32]:
+        """A window in which every sample is the mean."""
+        return np.repeat(self._mean[None], self._metadata.window, axis=0)
+
     def score(self, values: NDArray[np.float32]) -> tuple[float, Timed]:
         """As the port says; a window with a sample missing or not finite is an error, not a score."""
         wanted = (self._metadata.window, len(self._metadata.channels))

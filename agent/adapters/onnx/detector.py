@@ -16,7 +16,7 @@ from agent.adapters.onnx.size_input import SizeInput
 from agent.domain.detections import Detections
 from agent.domain.errors import Code, TransientError
 from agent.ports import Look, ModelFacts, Timed
-from agent.vision.feeding import Feeder, size_of
+from agent.vision.feeding import Feeder, Feeding, size_of
 from agent.vision.heads import Head
 from agent.vision.letterbox import Letterbox, Size
 
@@ -37,6 +37,7 @@ class OnnxDetector:
         max_batch: int,
         fixed_batch: int | None,
         sizes: SizeInput | None = None,
+        feeding: Feeding | None = None,
     ) -> None:
         self._session = session
         self._facts = facts
@@ -46,6 +47,8 @@ class OnnxDetector:
         self._fixed_batch = fixed_batch
         self._sizes = sizes
         self._outputs = head.output_names
+        # A package may know better than the head how this one model was trained.
+        self._feeding = feeding or head.feeding
         self._lane = threading.local()
 
     @property
@@ -57,12 +60,20 @@ class OnnxDetector:
         return self._max_batch
 
     @property
+    def resizable(self) -> bool:
+        return self._shape.resizable
+
+    @property
     def session(self) -> OnnxSession:
         return self._session
 
     @property
     def head(self) -> Head:
         return self._head
+
+    @property
+    def feeding(self) -> Feeding:
+        return self._feeding
 
     @property
     def input_shape(self) -> InputShape:
@@ -96,6 +107,23 @@ class OnnxDetector:
             preprocessed_ns=preprocessed_ns, inferred_ns=preprocessed_ns + running_ns
         )
 
+    def takes(self, size: Size) -> bool:
+        """Whether the file lets an input have this size."""
+        height, width = self._session.inputs[0].shape[2:]
+        return height in {None, size.height_px} and width in {None, size.width_px}
+
+    def examine(self, look: Look, *, size: Size) -> tuple[dict[str, NDArray[np.float32]], Detections]:
+        """One picture at an input of `size`: the raw outputs that are decoded, by name, and what is found.
+
+        Raises:
+            TransientError: as `detect` does.
+        """
+        feed, placed = self._feed(size, [look.pixels])
+        outputs = [output[0].copy() for output in self._run(feed, placed)]
+        return dict(zip(self._outputs, outputs, strict=True)), self._head.decode(
+            outputs, placed[0], look.thresholds
+        )
+
     def _runs(self, looks: Sequence[Look]) -> list[tuple[Size, list[int]]]:
         """What goes into which run: indices of looks of one input size, at most a batch each."""
         by_size: dict[Size, list[int]] = {}
@@ -104,7 +132,7 @@ class OnnxDetector:
                 frame = size_of(look.pixels)
             except ValueError as error:
                 raise TransientError(str(error), code=Code.FRAME) from error
-            by_size.setdefault(self._shape.for_frame(frame), []).append(index)
+            by_size.setdefault(self._shape.for_frame(frame, scale=look.scale), []).append(index)
         return [
             (size, indices[start : start + self._max_batch])
             for size, indices in by_size.items()
@@ -128,7 +156,7 @@ class OnnxDetector:
             while len(feeders) >= _SIZES_PER_LANE:
                 feeders.popitem(last=False)
             slots = self._fixed_batch or self._max_batch
-            feeder = feeders[size] = Feeder(slots=slots, size=size, feeding=self._head.feeding)
+            feeder = feeders[size] = Feeder(slots=slots, size=size, feeding=self._feeding)
         feeders.move_to_end(size)
         return feeder
 

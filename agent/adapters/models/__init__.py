@@ -1,0 +1,5 @@
+"""Model packages: a model with what it says of itself, and golden inputs with what comes out of them."""
+
+from agent.adapters.models.package import ModelPackage, is_package, open_package, package_digest
+
+__all__ = ["ModelPackage", "is_package", "open_package", "package_digest"]
