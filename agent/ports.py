@@ -101,10 +101,14 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One picture for a detector, with the rules for what counts."""
+    """One picture for a detector, with the rules for what counts.
+
+    `scale`: the fraction of its own input size that the detector runs at, where it is `resizable`.
+    """
 
     pixels: NDArray[np.uint8]
     thresholds: Thresholds
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,10 @@ class DetectorModel(Protocol):
     @property
     def max_batch(self) -> int:
         """Most pictures in one `detect`; 1 where the device gains nothing by more."""
+
+    @property
+    def resizable(self) -> bool:
+        """Whether its file leaves the input's size open, so that a look may ask for a smaller one."""
 
     def detect(self, looks: Sequence[Look]) -> tuple[list[Detections], Timed]:
         """One result a look, in their order; boxes in pixels of each look's own picture.

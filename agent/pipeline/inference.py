@@ -60,7 +60,7 @@ class InferenceWorker:
 
         def lane() -> None:
             self._ticks.tick(stage)
-            while (job := self._scheduler.next_job()) is not NoJob.OVER:
+            while (job := self._scheduler.next_job(number)) is not NoJob.OVER:
                 self._ticks.tick(stage)
                 if not isinstance(job, NoJob):
                     self._serve(job, stage)
@@ -87,7 +87,7 @@ class InferenceWorker:
 
     def _detect(self, job: FrameJob) -> list[Result]:
         looks = [
-            Look(frame.pixels, thresholds)
+            Look(frame.pixels, thresholds, job.scale)
             for frame, thresholds in zip(job.frames, job.thresholds, strict=True)
         ]
         found, timed = job.model.detect(looks)

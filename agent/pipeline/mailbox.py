@@ -2,15 +2,18 @@
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 Overflow = Literal["newest", "wait"]
 DropCause = Literal["replaced", "stale", "paused", "degraded", "unhealthy"]
 """Why a frame or window was not inferred. replaced: a newer one took its place; stale: it waited too long;
-paused: its source is not being served; degraded: the node sheds load (no stage does so
-yet); unhealthy: the model failed on it."""
+paused: its source has no model; degraded: the node sheds load or heat, and lets this source's frames go;
+unhealthy: the model failed on it."""
+
+_ARRIVALS = 16
+"""So many of the last arrivals tell how often items come."""
 
 Item = TypeVar("Item")
 
@@ -30,15 +33,28 @@ class Mailbox(Generic[Item]):
 
     When it is full, `newest` lets the new item replace the oldest held one; `wait` makes the capture
     thread wait, so nothing is lost. `lock` is shared with the worker's other mailboxes: `filled` wakes lanes.
+    `now_ns` is the monotonic time. While load is shed, one item of `keep_one_of` is taken in, or none for 0;
+    a mailbox that waits takes them all in.
     """
 
     def __init__(
-        self, *, overflow: Overflow, capacity: int, filled: threading.Condition, lock: threading.Lock
+        self,
+        *,
+        overflow: Overflow,
+        capacity: int,
+        filled: threading.Condition,
+        lock: threading.Lock,
+        now_ns: Callable[[], int],
     ) -> None:
         if capacity < 1:
             raise ValueError(f"a mailbox holds at least one item, not {capacity}")
         self.overflow = overflow
+        self.keep_one_of = 1
+        self.waiting_since_ns: int | None = None
+        self.arrivals_ns: deque[int] = deque(maxlen=_ARRIVALS)
         self._capacity = capacity
+        self._now_ns = now_ns
+        self._shed_in_a_row = 0
         self._lock = lock
         self._filled = filled
         self._emptied = threading.Condition(lock)
@@ -56,6 +72,13 @@ class Mailbox(Generic[Item]):
             if self._closed:
                 return False
             self._offered += 1
+            if self._is_shed():
+                self._count_drop("degraded")
+                return True
+            now_ns = self._now_ns()
+            self.arrivals_ns.append(now_ns)
+            if self.waiting_since_ns is None:
+                self.waiting_since_ns = now_ns
             if len(self._held) == self._capacity:
                 self._held.popleft()
                 self._count_drop("replaced")
@@ -74,7 +97,7 @@ class Mailbox(Generic[Item]):
         with self._lock:
             return MailboxStatistics(self._offered, self._taken, len(self._held), dict(self._dropped))
 
-    # The scheduler calls what follows while it holds `lock`.
+    # The scheduler calls what follows, and reads the times above, while it holds `lock`.
 
     def peek(self) -> Item | None:
         """The oldest held item, which stays."""
@@ -84,6 +107,7 @@ class Mailbox(Generic[Item]):
         """The oldest held item, which leaves."""
         item = self._held.popleft()
         self._taken += 1
+        self._begin_waiting_anew()
         self._emptied.notify()
         return item
 
@@ -91,12 +115,25 @@ class Mailbox(Generic[Item]):
         """Let the oldest held item go without inference."""
         self._held.popleft()
         self._count_drop(cause)
+        self._begin_waiting_anew()
         self._emptied.notify()
 
     def spoil(self) -> None:
         """What was taken last came to nothing: the model failed on it."""
         self._taken -= 1
         self._count_drop("unhealthy")
+
+    def _is_shed(self) -> bool:
+        if self.overflow == "wait" or self.keep_one_of == 1:
+            return False
+        self._shed_in_a_row += 1
+        if self.keep_one_of == 0 or self._shed_in_a_row < self.keep_one_of:
+            return True
+        self._shed_in_a_row = 0
+        return False
+
+    def _begin_waiting_anew(self) -> None:
+        self.waiting_since_ns = self._now_ns() if self._held else None
 
     def _count_drop(self, cause: DropCause) -> None:
         self._dropped[cause] = self._dropped.get(cause, 0) + 1

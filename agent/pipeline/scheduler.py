@@ -27,6 +27,8 @@ class FrameJob:
     frames: tuple[Frame, ...]
     thresholds: tuple[Thresholds, ...]
     taken_ns: int
+    scale: float = 1.0
+    """Fraction of the model's own input size to run at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,23 @@ class NoJob(Enum):
     """The scheduler is closed and everything has been served."""
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a served camera asks for, and how it fares.
+
+    `interval_s`: it is served at most once in that time, 0: no limit. `budget_s`: an older frame is dropped.
+    `waited_s`: the longest that it waited for its turn since the last look; a frame that takes the place of
+    another waits on in its stead.
+    """
+
+    priority: int
+    overflow: Overflow
+    interval_s: float
+    budget_s: float
+    waited_s: float
+    flow: MailboxStatistics
+
+
 @dataclass(slots=True)
 class _CameraLine:
     mailbox: Mailbox[Frame]
@@ -60,6 +79,27 @@ class _CameraLine:
     min_interval_ns: int
     served: float = 0.0
     due_ns: int = 0
+    waited_ns: int = 0
+
+    @property
+    def interval_ns(self) -> int:
+        return self.min_interval_ns * max(self.mailbox.keep_one_of, 1)
+
+    @property
+    def is_held_back(self) -> bool:
+        """Paused while load is shed; one that waits loses nothing by it."""
+        return self.mailbox.keep_one_of == 0
+
+    @property
+    def stride(self) -> float:
+        """What one service costs. One that waits is slowed by a smaller share: it lets no frame go."""
+        slowed = self.mailbox.keep_one_of if self.mailbox.overflow == "wait" else 1
+        return max(slowed, 1) / self.weight
+
+    def note_wait(self, now_ns: int) -> None:
+        since_ns = self.mailbox.waiting_since_ns
+        if since_ns is not None:
+            self.waited_ns = max(self.waited_ns, now_ns - max(since_ns, self.due_ns))
 
 
 @dataclass(slots=True)
@@ -88,7 +128,10 @@ class Scheduler:
         self._clock = clock
         self._lock = threading.Lock()
         self._filled = threading.Condition(self._lock)
+        self._unparked = threading.Condition(self._lock)
         self._lines = _Lines()
+        self._lanes: int | None = None
+        self._scale = 1.0
         self._closed = False
         self._virtual_time = 0.0
 
@@ -107,7 +150,9 @@ class Scheduler:
 
         Without a model it is paused: its frames are let go.
         """
-        mailbox: Mailbox[Frame] = Mailbox(overflow=overflow, capacity=1, filled=self._filled, lock=self._lock)
+        mailbox: Mailbox[Frame] = Mailbox(
+            overflow=overflow, capacity=1, filled=self._filled, lock=self._lock, now_ns=self._now_ns
+        )
         line = _CameraLine(
             mailbox=mailbox,
             model=model,
@@ -126,7 +171,11 @@ class Scheduler:
     ) -> Mailbox[SensorWindow]:
         """Serve a sensor's windows; one that waits longer than `deadline_s` is dropped as stale."""
         mailbox: Mailbox[SensorWindow] = Mailbox(
-            overflow="newest", capacity=_WINDOWS_HELD, filled=self._filled, lock=self._lock
+            overflow="newest",
+            capacity=_WINDOWS_HELD,
+            filled=self._filled,
+            lock=self._lock,
+            now_ns=self._now_ns,
         )
         with self._lock:
             self._lines.sensors[source] = _SensorLine(mailbox, model, int(deadline_s * 1e9))
@@ -153,6 +202,43 @@ class Scheduler:
                 if sensor.model is old:
                     sensor.model = cast("AnomalyModel", new)
 
+    def relieve(self, *, keep_one_of: Mapping[SourceName, int], scale: float, lanes: int) -> None:
+        """Do less, from the next job on; with no names, 1.0 and all lanes everything is done again.
+
+        Of a camera named one frame in so many is served, none for 0. What may not lose frames gets a smaller
+        share, or waits. Detectors run at `scale` of their input where they can; lanes from `lanes` on rest.
+        """
+        with self._lock:
+            for name, camera in self._lines.cameras.items():
+                camera.mailbox.keep_one_of = keep_one_of.get(name, 1)
+            self._scale = scale
+            self._lanes = lanes
+            # A lane that rests from now on may have been woken for a frame: another has to look.
+            self._filled.notify_all()
+            self._unparked.notify_all()
+
+    def demands(self) -> dict[SourceName, Demand]:
+        """How each camera that has a model fares. One caller: waits are counted from its last call."""
+        with self._lock:
+            now_ns = self._now_ns()
+            cameras = {name: line for name, line in self._lines.cameras.items() if line.model is not None}
+            waited_s = {}
+            for name, line in cameras.items():
+                line.note_wait(now_ns)
+                waited_s[name] = line.waited_ns / 1e9
+                line.waited_ns = 0
+        return {
+            name: Demand(
+                priority=line.weight - 1,
+                overflow=line.mailbox.overflow,
+                interval_s=line.min_interval_ns / 1e9,
+                budget_s=line.max_staleness_ns / 1e9,
+                waited_s=waited_s[name],
+                flow=line.mailbox.statistics(),
+            )
+            for name, line in cameras.items()
+        }
+
     def close(self) -> None:
         """Close all mailboxes. Lanes go on until those are empty, then `next_job` says that it is over."""
         with self._lock:
@@ -162,6 +248,7 @@ class Scheduler:
             mailbox.close()
         with self._lock:
             self._filled.notify_all()
+            self._unparked.notify_all()
 
     def spoil(self, job: Job) -> None:
         """The model failed on `job`: its frames or window count as dropped, not as inferred."""
@@ -176,18 +263,28 @@ class Scheduler:
             mailboxes = self._mailboxes()
         return {name: mailbox.statistics() for name, mailbox in mailboxes.items()}
 
-    def next_job(self) -> Job | NoJob:
-        """What a lane does next; waits up to a second for it."""
+    def next_job(self, lane: int = 0) -> Job | NoJob:
+        """What a lane does next; waits up to a second for it. `lane` counts from 0."""
         with self._lock:
-            now_ns = self._clock.now().monotonic_ns
+            if not self._unparked.wait_for(lambda: not self._is_parked(lane), timeout=_IDLE_WAIT_S):
+                return NoJob.IDLE
+            now_ns = self._now_ns()
             job, due_ns = self._choose(now_ns)
             if job is None and not self._is_over():
                 wait_s = _IDLE_WAIT_S if due_ns is None else min(_IDLE_WAIT_S, (due_ns - now_ns) / 1e9)
                 self._filled.wait(timeout=max(wait_s, 0.0))
-                job, _ = self._choose(self._clock.now().monotonic_ns)
+                if self._is_parked(lane):
+                    return NoJob.IDLE
+                job, _ = self._choose(self._now_ns())
             if job is not None:
                 return job
             return NoJob.OVER if self._is_over() else NoJob.IDLE
+
+    def _now_ns(self) -> int:
+        return self._clock.now().monotonic_ns
+
+    def _is_parked(self, lane: int) -> bool:
+        return self._lanes is not None and lane >= self._lanes and not self._closed
 
     def _mailboxes(self) -> dict[SourceName, Mailbox[Frame] | Mailbox[SensorWindow]]:
         mailboxes: dict[SourceName, Mailbox[Frame] | Mailbox[SensorWindow]] = {}
@@ -205,9 +302,9 @@ class Scheduler:
         if window_job is not None:
             return window_job, None
         held = [line for line in self._lines.cameras.values() if line.mailbox.peek() is not None]
-        ready = [line for line in held if line.due_ns <= now_ns or self._closed]
+        ready = [line for line in held if self._closed or (line.due_ns <= now_ns and not line.is_held_back)]
         if not ready:
-            return None, min((line.due_ns for line in held), default=None)
+            return None, min((line.due_ns for line in held if not line.is_held_back), default=None)
         return self._take_frames(ready, now_ns), None
 
     def _choose_window(self, now_ns: int) -> WindowJob | None:
@@ -234,22 +331,26 @@ class Scheduler:
         batch = [line for line in ready if line.model is model][: model.max_batch]
         frames = []
         for line in batch:
+            line.note_wait(now_ns)
             frames.append(line.mailbox.take())
-            line.served += 1.0 / line.weight
-            on_time = now_ns - line.due_ns < line.min_interval_ns
-            line.due_ns = (line.due_ns if on_time else now_ns) + line.min_interval_ns
-        return FrameJob(model, tuple(frames), tuple(line.thresholds for line in batch), now_ns)
+            line.served += line.stride
+            on_time = now_ns - line.due_ns < line.interval_ns
+            line.due_ns = (line.due_ns if on_time else now_ns) + line.interval_ns
+        return FrameJob(model, tuple(frames), tuple(line.thresholds for line in batch), now_ns, self._scale)
 
     def _let_go(self, now_ns: int) -> None:
         for camera in self._lines.cameras.values():
             frame = camera.mailbox.peek()
             if frame is not None and camera.model is None:
                 camera.mailbox.drop("paused")
+            elif frame is not None and camera.is_held_back and camera.mailbox.overflow == "newest":
+                camera.mailbox.drop("degraded")
             elif (
                 frame is not None
                 and camera.mailbox.overflow == "newest"
                 and now_ns - frame.captured.monotonic_ns > camera.max_staleness_ns
             ):
+                camera.note_wait(now_ns)
                 camera.mailbox.drop("stale")
         for sensor in self._lines.sensors.values():
             window = sensor.mailbox.peek()

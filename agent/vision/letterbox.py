@@ -139,6 +139,20 @@ def size_for_aspect(frame: Size, *, longest_px: int, stride: int) -> Size:
     return Size(_multiple_above(height_px, stride), _multiple_above(width_px, stride))
 
 
+def shrunk(size: Size, *, scale: float, stride: int) -> Size:
+    """A size of whole strides whose sides are at least `scale` of what they were.
+
+    >>> shrunk(Size(640, 640), scale=0.75, stride=32), shrunk(Size(384, 640), scale=0.5, stride=32)
+    (Size(height_px=480, width_px=480), Size(height_px=192, width_px=320))
+    """
+    if scale == 1.0:
+        return size
+    return Size(
+        _multiple_above(round(size.height_px * scale), stride),
+        _multiple_above(round(size.width_px * scale), stride),
+    )
+
+
 def _gain_inside(frame: Size, input_size: Size) -> float:
     return min(input_size.height_px / frame.height_px, input_size.width_px / frame.width_px)
 

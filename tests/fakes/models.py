@@ -41,8 +41,10 @@ class FakeDetector:
         *,
         answer: Callable[[Look], Detections] = lambda _look: no_detections(),
         max_batch: int = 1,
+        resizable: bool = False,
     ) -> None:
         self.facts = facts(name)
+        self.resizable = resizable
         self.max_batch = max_batch
         self.gate = threading.Event()
         self.gate.set()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.vision.letterbox import Size, size_for_aspect
+from agent.vision.letterbox import Size, shrunk, size_for_aspect
 
 Shape = Literal["file", "auto"] | tuple[int, int]
 
@@ -13,16 +13,23 @@ DEFAULT_SIZE = Size(640, 640)
 
 @dataclass(frozen=True, slots=True)
 class InputShape:
-    """The size for every frame (`fixed`), or for each by its aspect with the longer side at `longest_px`."""
+    """The size for every frame (`fixed`), or for each by its aspect with the longer side at `longest_px`.
+
+    `resizable`: the file leaves both sides open, so that less than that size can be run.
+    """
 
     fixed: Size | None
     longest_px: int
     stride: int
+    resizable: bool = False
 
-    def for_frame(self, frame: Size) -> Size:
+    def for_frame(self, frame: Size, *, scale: float = 1.0) -> Size:
+        """`scale`, at most 1, makes it smaller by whole strides, if the file allows that."""
+        if not self.resizable:
+            scale = 1.0
         if self.fixed is not None:
-            return self.fixed
-        return size_for_aspect(frame, longest_px=self.longest_px, stride=self.stride)
+            return shrunk(self.fixed, scale=scale, stride=self.stride)
+        return size_for_aspect(frame, longest_px=round(self.longest_px * scale), stride=self.stride)
 
 
 def choose(
@@ -37,13 +44,14 @@ def choose(
     """
     height, width = sides
     size = said or DEFAULT_SIZE
+    resizable = height is None and width is None
     own = Size(height or size.height_px, width or size.width_px)
     if isinstance(shape, tuple):
-        return InputShape(_asked(Size(*shape), sides=sides, stride=stride), max(shape), stride)
+        return InputShape(_asked(Size(*shape), sides=sides, stride=stride), max(shape), stride, resizable)
     # A side that the file fixes cannot follow the camera.
     if shape == "file" or height is not None or width is not None:
-        return InputShape(own, max(own.height_px, own.width_px), stride)
-    return InputShape(None, max(own.height_px, own.width_px), stride)
+        return InputShape(own, max(own.height_px, own.width_px), stride, resizable)
+    return InputShape(None, max(own.height_px, own.width_px), stride, resizable)
 
 
 def _asked(asked: Size, *, sides: tuple[int | None, int | None], stride: int) -> Size:
