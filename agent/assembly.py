@@ -11,7 +11,6 @@ from agent.adapters.cameras.device import DeviceCamera
 from agent.adapters.cameras.images import ImageFolderCamera
 from agent.adapters.cameras.network import NetworkCamera
 from agent.adapters.cameras.pipe import PipeCamera
-from agent.adapters.cameras.synthetic import ConveyorCamera
 from agent.adapters.cameras.video_file import VideoFileCamera
 from agent.adapters.mqtt import MqttLink
 from agent.adapters.mqtt.tls import TlsFiles
@@ -19,7 +18,6 @@ from agent.adapters.onnx import load_model
 from agent.adapters.onnx.anomaly import OnnxAnomaly
 from agent.adapters.onnx.detector import OnnxDetector
 from agent.adapters.sensors.system import SystemSensor
-from agent.adapters.sensors.vibration import VibrationSensor
 from agent.contract import sources
 from agent.contract.policy import Policy
 from agent.domain.errors import Code, RefusedError
@@ -196,6 +194,9 @@ def camera(stanza: sources.Camera, settings: Settings) -> Callable[[], FrameSour
                 pixel_format=pipe.format,
             )
         case sources.SyntheticCamera():
+            # What only demonstrates costs a real node no memory: numpy's random numbers alone take 3 MB.
+            from agent.adapters.cameras.synthetic import ConveyorCamera
+
             return lambda: ConveyorCamera(
                 width_px=stanza.width_px,
                 height_px=stanza.height_px,
@@ -223,6 +224,8 @@ def sensor(stanza: sources.Sensor, settings: Settings) -> Callable[[], ReadingSo
         case sources.SystemSensor():
             return lambda: SystemSensor(every_s=stanza.every_s, disk=settings.state_dir)
         case sources.VibrationSensor():
+            from agent.adapters.sensors.vibration import VibrationSensor
+
             return lambda: VibrationSensor(
                 rate_hz=stanza.rate_hz,
                 seed=stanza.seed,
