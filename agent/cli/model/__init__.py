@@ -6,6 +6,7 @@ import typer
 
 from agent.cli.model.export import export
 from agent.cli.model.inspect import inspect
+from agent.cli.model.prepare import prepare
 from agent.cli.model.verify import verify
 
 app = typer.Typer(help="Look at, prepare, check and measure models.", no_args_is_help=True)
@@ -13,3 +14,4 @@ app = typer.Typer(help="Look at, prepare, check and measure models.", no_args_is
 app.command("inspect")(inspect)
 app.command("verify")(verify)
 app.command("export")(export)
+app.command("prepare")(prepare)

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Final
 
-from agent.vision.heads import Evidence, Head, yolov8
+from agent.vision.heads import Evidence, Head, yolov8, yolov8_cut
 
-_FAMILIES: Final[tuple[Callable[[Evidence], Head | None], ...]] = (yolov8.fit,)
+_FAMILIES: Final[tuple[Callable[[Evidence], Head | None], ...]] = (yolov8_cut.fit, yolov8.fit)
 
 
 def choose_head(evidence: Evidence) -> Head:

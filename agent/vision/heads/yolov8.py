@@ -20,8 +20,8 @@ from agent.vision.nms import suppress
 
 _BOX_ROWS = 4
 
-# The sets of strides that the family is exported with: the usual one, with a finer and with a coarser level.
-_STRIDES = ((8, 16, 32), (4, 8, 16, 32), (8, 16, 32, 64))
+STRIDES = ((8, 16, 32), (4, 8, 16, 32), (8, 16, 32, 64))
+"""What the family is exported with: the usual levels, with a finer and with a coarser one."""
 
 # A quantised sigmoid may come out a step above 1; a logit is far beyond.
 _GREATEST_CONFIDENCE = 1.01
@@ -57,18 +57,28 @@ class YoloV8Head:
         # numpy's maximum carries NaN along, cv2.reduce's does not; they take the same time.
         best = scores[0] if len(scores) == 1 else scores.max(axis=0)
         _check_confidences(best)
-        limits, least = self._limits(thresholds)
-        anchors = np.flatnonzero(best > least)
-        if not len(anchors):
+        anchors = np.flatnonzero(best > self.least(thresholds))
+        return self.finish(output.take(anchors, axis=1), letterbox, thresholds)
+
+    def least(self, thresholds: Thresholds) -> float:
+        """The lowest confidence above which a box of any class may count."""
+        return self._limits(thresholds)[1]
+
+    def finish(self, rows: NDArray[np.float32], letterbox: Letterbox, thresholds: Thresholds) -> Detections:
+        """What counts of the few columns of the family's table, `[4 + classes (+ keypoints), n]`, that may.
+
+        Raises:
+            TransientError: a box or a keypoint is NaN or infinite.
+        """
+        if not rows.shape[1]:
             return no_detections(self._points)
-        rows = output.take(anchors, axis=1)
-        confidence = best[anchors]
-        class_id = rows[_BOX_ROWS : self._end_of_classes].argmax(axis=0)
+        scores = rows[_BOX_ROWS : self._end_of_classes]
+        class_id = scores.argmax(axis=0)
+        confidence = scores.max(axis=0)
         boxes = _corners(rows[:_BOX_ROWS])
         _check_finite(boxes, rows[self._end_of_classes :])
-        passing = np.ones(len(anchors), np.bool_)
-        if limits is not None:
-            passing &= confidence > limits[class_id]
+        limits, least = self._limits(thresholds)
+        passing = confidence > (least if limits is None else limits[class_id])
         candidates = int(np.count_nonzero(passing))
         if thresholds.min_side_px > 0:
             passing &= _shortest_side(letterbox.boxes_to_frame(boxes)) >= thresholds.min_side_px
@@ -142,7 +152,7 @@ def fit(evidence: Evidence) -> YoloV8Head | None:
 def _names_from(shape: tuple[int, ...], extra: int, input_size: Size) -> dict[int, str]:
     """Names made up for a file without any, if the last axis has the anchors of this input; else none."""
     area = input_size.height_px * input_size.width_px
-    anchors = [sum(area // (stride * stride) for stride in strides) for strides in _STRIDES]
+    anchors = [sum(area // (stride * stride) for stride in strides) for strides in STRIDES]
     count = shape[1] - _BOX_ROWS - extra
     return {index: f"class-{index}" for index in range(count)} if shape[2] in anchors else {}
 
