@@ -20,7 +20,7 @@ from agent.domain.detections import no_detections
 from agent.domain.errors import Code, RefusedError
 from agent.vision.letterbox import Size
 from agent.workbench.golden import Expected, Golden, read_golden, write_golden
-from agent.workbench.verification import FLOOR
+from agent.workbench.verification import FLOOR, MOST_OBJECTS
 
 if TYPE_CHECKING:
     from agent.adapters.onnx.detector import OnnxDetector
@@ -98,6 +98,7 @@ def by_checkpoint(
             "sizes": [[size.height_px, size.width_px] for size in sizes],
             "confidence": FLOOR,
             "iou": iou,
+            "most": MOST_OBJECTS,
         }
         _ask(checkpoint, request, folder, child)
         return read_golden(folder / "found.npz", beside=())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,9 @@ def collect(paths: Sequence[Path]) -> list[NamedPicture]:
     """
     if not paths:
         return list(_rendered())
-    return [NamedPicture(str(path), read_one(path)) for given in paths for path in _files(given)]
+    files = [path for given in paths for path in _files(given)]
+    shared = {name for name, count in Counter(path.name for path in files).items() if count > 1}
+    return [NamedPicture(str(path) if path.name in shared else path.name, read_one(path)) for path in files]
 
 
 def _files(path: Path) -> list[Path]:

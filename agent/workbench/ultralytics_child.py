@@ -64,7 +64,7 @@ def _predict(model: Any, request: dict[str, Any], *, version: str) -> None:
             rect=False,  # padded to the whole input, as an exported file is fed
             conf=request["confidence"],
             iou=request["iou"],
-            max_det=300,
+            max_det=request["most"],
             device="cpu",
             verbose=False,
         )

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 FLOOR: Final = 0.001
 """Both sides are decoded down to this confidence, so that nothing flickers at the limit that is compared."""
 
+MOST_OBJECTS: Final = 3000
+"""As many are kept of a picture: a list cut short would end with another object at every rounding."""
+
 _LOWER: Final = (0.1, 0.01, FLOOR)
 
 
@@ -87,7 +90,7 @@ def verify(
         RefusedError: so did the reference.
     """
     recording, recorded = record(detector)
-    thresholds = Thresholds(confidence=FLOOR, iou=iou)
+    thresholds = Thresholds(confidence=FLOOR, iou=iou, max_objects=MOST_OBJECTS)
     compared = []
     for one in expected:
         progress(one.name)
@@ -123,7 +126,7 @@ def by_detector(
 ) -> Iterator[Expected]:
     """What a detector, such as the file before it was changed, finds."""
     recording, recorded = record(detector)
-    thresholds = Thresholds(confidence=FLOOR, iou=iou)
+    thresholds = Thresholds(confidence=FLOOR, iou=iou, max_objects=MOST_OBJECTS)
     for picture in pictures:
         (found,), _ = recording.detect([Look(picture.pixels, thresholds)])
         yield Expected(picture.name, picture.pixels, found, recorded.last)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from agent.cli.model.evaluate import evaluate
 from agent.cli.model.export import export
 from agent.cli.model.inspect import inspect
+from agent.cli.model.pack import pack
 from agent.cli.model.prepare import prepare
 from agent.cli.model.verify import verify
 
@@ -14,4 +16,6 @@ app = typer.Typer(help="Look at, prepare, check and measure models.", no_args_is
 app.command("inspect")(inspect)
 app.command("verify")(verify)
 app.command("export")(export)
+app.command("eval")(evaluate)
 app.command("prepare")(prepare)
+app.command("pack")(pack)
