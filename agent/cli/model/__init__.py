@@ -7,7 +7,6 @@ import typer
 from agent.cli.model.evaluate import evaluate
 from agent.cli.model.export import export
 from agent.cli.model.inspect import inspect
-from agent.cli.model.pack import pack
 from agent.cli.model.prepare import prepare
 from agent.cli.model.verify import verify
 
@@ -18,4 +17,3 @@ app.command("verify")(verify)
 app.command("export")(export)
 app.command("eval")(evaluate)
 app.command("prepare")(prepare)
-app.command("pack")(pack)
