@@ -48,6 +48,8 @@ class Code(StrEnum):
     """A model file cannot be loaded, decoded or run."""
     PROVIDER = "E_PROVIDER"
     """The execution provider asked for is not the one in use."""
+    OVERLOAD = "E_OVERLOAD"
+    """The node does less than its policy asks for: it is overloaded or hot."""
     DISK = "E_DISK"
     """The outbox's disk refuses to write."""
     NETWORK = "E_NETWORK"

@@ -10,6 +10,7 @@ from agent.domain.frame import Frame
 from agent.domain.ids import SourceName
 from agent.domain.reading import SensorWindow
 from agent.domain.thresholds import Thresholds
+from agent.pipeline.lines import CameraLine, Demand, SensorLine
 from agent.pipeline.mailbox import Mailbox, MailboxStatistics, Overflow
 from agent.ports import AnomalyModel, Clock, DetectorModel
 
@@ -52,67 +53,10 @@ class NoJob(Enum):
     """The scheduler is closed and everything has been served."""
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """What a served camera asks for, and how it fares.
-
-    `interval_s`: it is served at most once in that time, 0: no limit. `budget_s`: an older frame is dropped.
-    `waited_s`: the longest that it waited for its turn since the last look; a frame that takes the place of
-    another waits on in its stead.
-    """
-
-    priority: int
-    overflow: Overflow
-    interval_s: float
-    budget_s: float
-    waited_s: float
-    flow: MailboxStatistics
-
-
-@dataclass(slots=True)
-class _CameraLine:
-    mailbox: Mailbox[Frame]
-    model: DetectorModel | None
-    thresholds: Thresholds
-    weight: int
-    max_staleness_ns: int
-    min_interval_ns: int
-    served: float = 0.0
-    due_ns: int = 0
-    waited_ns: int = 0
-
-    @property
-    def interval_ns(self) -> int:
-        return self.min_interval_ns * max(self.mailbox.keep_one_of, 1)
-
-    @property
-    def is_held_back(self) -> bool:
-        """Paused while load is shed; one that waits loses nothing by it."""
-        return self.mailbox.keep_one_of == 0
-
-    @property
-    def stride(self) -> float:
-        """What one service costs. One that waits is slowed by a smaller share: it lets no frame go."""
-        slowed = self.mailbox.keep_one_of if self.mailbox.overflow == "wait" else 1
-        return max(slowed, 1) / self.weight
-
-    def note_wait(self, now_ns: int) -> None:
-        since_ns = self.mailbox.waiting_since_ns
-        if since_ns is not None:
-            self.waited_ns = max(self.waited_ns, now_ns - max(since_ns, self.due_ns))
-
-
-@dataclass(slots=True)
-class _SensorLine:
-    mailbox: Mailbox[SensorWindow]
-    model: AnomalyModel
-    deadline_ns: int
-
-
 @dataclass(slots=True)
 class _Lines:
-    cameras: dict[SourceName, _CameraLine] = field(default_factory=dict)
-    sensors: dict[SourceName, _SensorLine] = field(default_factory=dict)
+    cameras: dict[SourceName, CameraLine] = field(default_factory=dict)
+    sensors: dict[SourceName, SensorLine] = field(default_factory=dict)
 
 
 class Scheduler:
@@ -153,7 +97,7 @@ class Scheduler:
         mailbox: Mailbox[Frame] = Mailbox(
             overflow=overflow, capacity=1, filled=self._filled, lock=self._lock, now_ns=self._now_ns
         )
-        line = _CameraLine(
+        line = CameraLine(
             mailbox=mailbox,
             model=model,
             thresholds=thresholds,
@@ -178,7 +122,7 @@ class Scheduler:
             now_ns=self._now_ns,
         )
         with self._lock:
-            self._lines.sensors[source] = _SensorLine(mailbox, model, int(deadline_s * 1e9))
+            self._lines.sensors[source] = SensorLine(mailbox, model, int(deadline_s * 1e9))
         return mailbox
 
     def replace_model(
@@ -227,17 +171,7 @@ class Scheduler:
                 line.note_wait(now_ns)
                 waited_s[name] = line.waited_ns / 1e9
                 line.waited_ns = 0
-        return {
-            name: Demand(
-                priority=line.weight - 1,
-                overflow=line.mailbox.overflow,
-                interval_s=line.min_interval_ns / 1e9,
-                budget_s=line.max_staleness_ns / 1e9,
-                waited_s=waited_s[name],
-                flow=line.mailbox.statistics(),
-            )
-            for name, line in cameras.items()
-        }
+        return {name: line.demand(waited_s[name]) for name, line in cameras.items()}
 
     def close(self) -> None:
         """Close all mailboxes. Lanes go on until those are empty, then `next_job` says that it is over."""
@@ -318,7 +252,7 @@ class Scheduler:
         line = self._lines.sensors[min(waiting)[1]]
         return WindowJob(line.model, line.mailbox.take(), now_ns)
 
-    def _take_frames(self, ready: list[_CameraLine], now_ns: int) -> FrameJob:
+    def _take_frames(self, ready: list[CameraLine], now_ns: int) -> FrameJob:
         for line in ready:
             # A source that was idle does not save up service for later.
             line.served = max(line.served, self._virtual_time)

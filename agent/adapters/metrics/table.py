@@ -90,5 +90,7 @@ TABLE: Final = (
         "How late the event loop wakes a task that sleeps.",
         buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0),
     ),
+    Metric("overload_rung", "gauge", "How far up the ladder the node is; 0 where everything is done."),
+    Metric("overload_changes_total", "count", "Steps on that ladder, by direction.", ("direction",)),
     Metric("healthy", "gauge", "1 where a source or stage is ok, else 0.", ("who",)),
 )

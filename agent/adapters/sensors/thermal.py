@@ -8,18 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from agent.adapters import sysfs
+from agent.adapters.throttling import raspberry_flags, throttlers
+
 _PLAUSIBLE_C: Final = (-40.0, 150.0)
 """A zone whose block is powered down says something like -256."""
 
 _UNTRUE: Final = ("pmic",)
 """PMIC-Die on a Jetson Nano says 100 °C whatever happens."""
 
-_THROTTLERS: Final = ("throttle", "alert", "balanced", "cpufreq", "devfreq", "processor", "powerclamp")
-"""Parts of the names of cooling devices that cool by doing less; the others are fans, radios and chargers."""
-
 _PI_UNDERVOLTAGE: Final = 0x1
-_PI_THROTTLED: Final = 0xE
-"""Frequency capped, throttled, soft temperature limit. Source: Raspberry Pi documentation, get_throttled."""
+"""Source: Raspberry Pi documentation, get_throttled."""
 
 
 def temperatures_c(root: Path) -> dict[str, float]:
@@ -29,7 +28,7 @@ def temperatures_c(root: Path) -> dict[str, float]:
     """
     highest: dict[str, float] = {}
     for name, value in _temperature_files(root):
-        celsius = _number(value)
+        celsius = sysfs.number(value)
         if not name or celsius is None or any(part in name for part in _UNTRUE):
             continue
         if _PLAUSIBLE_C[0] < celsius / 1000 < _PLAUSIBLE_C[1]:
@@ -41,8 +40,8 @@ def cooling_percent(root: Path) -> dict[str, float]:
     """How hard each kind of cooling device works, as a percentage of its most, by cleaned name."""
     hardest: dict[str, float] = {}
     for device in sorted((root / "sys/class/thermal").glob("cooling_device*")):
-        name = clean_name(_text(device / "type"))
-        state, most = _number(device / "cur_state"), _number(device / "max_state")
+        name = clean_name(sysfs.text(device / "type"))
+        state, most = sysfs.number(device / "cur_state"), sysfs.number(device / "max_state")
         if name and state is not None and most and state >= 0:
             hardest[name] = max(hardest.get(name, 0.0), 100 * state / most)
     return hardest
@@ -50,21 +49,13 @@ def cooling_percent(root: Path) -> dict[str, float]:
 
 def is_throttled(root: Path) -> bool | None:
     """Whether the machine does less than it could because of heat or power; None where nothing tells."""
-    raspberry = _raspberry_flags(root)
-    if raspberry is not None:
-        return bool(raspberry & _PI_THROTTLED)
-    states = []
-    for device in (root / "sys/class/thermal").glob("cooling_device*"):
-        kind = _text(device / "type").lower()
-        state = _number(device / "cur_state")
-        if state is not None and any(part in kind for part in _THROTTLERS):
-            states.append(state)
-    return any(state > 0 for state in states) if states else None
+    found = throttlers(root)
+    return None if found is None else bool(found)
 
 
 def is_undervolted(root: Path) -> bool | None:
     """Whether the supply's voltage is too low at this moment; None where nothing tells."""
-    raspberry = _raspberry_flags(root)
+    raspberry = raspberry_flags(root)
     return None if raspberry is None else bool(raspberry & _PI_UNDERVOLTAGE)
 
 
@@ -75,7 +66,7 @@ def cpu_frequency_mhz(root: Path) -> tuple[float, float] | None:
     """
     fastest: tuple[float, float] | None = None
     for policy in sorted((root / "sys/devices/system/cpu/cpufreq").glob("policy*")):
-        now, most = _number(policy / "scaling_cur_freq"), _number(policy / "cpuinfo_max_freq")
+        now, most = sysfs.number(policy / "scaling_cur_freq"), sysfs.number(policy / "cpuinfo_max_freq")
         if now and most:
             fastest = max(fastest or (0.0, 0.0), (now / 1000, most / 1000))
     return fastest
@@ -93,30 +84,8 @@ def clean_name(raw: str) -> str:
 
 def _temperature_files(root: Path) -> Iterator[tuple[str, Path]]:
     for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
-        yield clean_name(_text(zone / "type")), zone / "temp"
+        yield clean_name(sysfs.text(zone / "type")), zone / "temp"
     for chip in sorted((root / "sys/class/hwmon").glob("hwmon*")):
-        name = clean_name(_text(chip / "name"))
+        name = clean_name(sysfs.text(chip / "name"))
         for value in sorted(chip.glob("temp*_input")):
             yield name, value
-
-
-def _raspberry_flags(root: Path) -> int | None:
-    text = _text(root / "sys/devices/platform/soc/soc:firmware/get_throttled")
-    try:
-        return int(text, 16)
-    except ValueError:
-        return None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""  # a sensor that sleeps, or vanished since it was listed
-
-
-def _number(path: Path) -> float | None:
-    try:
-        return float(_text(path))
-    except ValueError:
-        return None
