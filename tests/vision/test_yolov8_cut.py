@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from agent.domain.errors import Code, TransientError
 from agent.domain.thresholds import Thresholds
 from agent.vision.heads import Evidence, Output
+from agent.vision.heads.grid import cell_count, strides_for
 from agent.vision.heads.yolov8 import YoloV8Head
-from agent.vision.heads.yolov8_cut import YoloV8CutHead, anchor_count, fit, strides_for
+from agent.vision.heads.yolov8_cut import YoloV8CutHead, fit
 from agent.vision.letterbox import Letterbox, Size
 
 STRIDES: Final = (8, 16, 32)
 BINS: Final = 16
 INPUT: Final = Size(96, 160)
-ANCHORS: Final = anchor_count(INPUT, STRIDES)
+ANCHORS: Final = cell_count(INPUT, STRIDES)
 
 Shape = tuple[int, int] | None
 

@@ -4,7 +4,7 @@ A family offers `fit(evidence)`: its head, made for this model, or None where th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -15,13 +15,19 @@ from agent.domain.thresholds import Thresholds
 from agent.vision.feeding import Element, Feeding
 from agent.vision.letterbox import Letterbox, Size
 
+PictureTask = Literal["detect", "pose", "classify"]
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output of a model: its name, and its shape for the picture that was tried."""
+    """One output of a model: its name, and its shape for the black picture that was tried.
+
+    `values` is what came out for it, without the batch axis, where one was run.
+    """
 
     name: str
     shape: tuple[int, ...]
+    values: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +35,11 @@ class Evidence:
     """What is known of a model: what its file says, and what came out of it for one picture of `input_size`.
 
     `class_names` and `task` are None where the file does not say. `keypoint_shape` is K points of 2 or 3
-    numbers. `end_to_end`: the file says that it suppresses by itself. `element` is the type of its picture
+    numbers. `end_to_end`: the file says that its boxes are finished. `element` is the type of its picture
     input, `input_names` all its inputs in order, `said` the file's whole metadata.
     """
 
-    task: Literal["detect", "pose"] | None
+    task: PictureTask | None
     class_names: Mapping[int, str] | None
     keypoint_shape: tuple[int, int] | None
     end_to_end: bool
@@ -48,7 +54,7 @@ class Head(Protocol):
     """Decodes one family's output for one model. Stateless: every lane calls it."""
 
     @property
-    def task(self) -> Literal["detect", "pose"]: ...
+    def task(self) -> PictureTask: ...
 
     @property
     def class_names(self) -> Mapping[int, str]:

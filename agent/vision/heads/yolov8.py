@@ -5,26 +5,33 @@ already through the sigmoid; then the keypoints. Source: Ultralytics, `non_max_s
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.domain.detections import Detections, no_detections
-from agent.domain.errors import Code, TransientError
 from agent.domain.thresholds import Thresholds
 from agent.vision.feeding import Element, Feeding, PixelCode
 from agent.vision.heads import Evidence
+from agent.vision.heads.candidates import (
+    Candidates,
+    Selector,
+    check_confidences,
+    check_finite,
+    corners,
+    detections,
+    keypoints_to_frame,
+)
+from agent.vision.heads.grid import strides_for
 from agent.vision.letterbox import Letterbox, Size
-from agent.vision.nms import suppress
 
 _BOX_ROWS = 4
 
-STRIDES = ((8, 16, 32), (4, 8, 16, 32), (8, 16, 32, 64))
-"""What the family is exported with: the usual levels, with a finer and with a coarser one."""
+NAMES: Final = frozenset({"yolov8", "yolov9", "yolo11", "yolo12"})
+"""What metadata `head` calls this family."""
 
-# A quantised sigmoid may come out a step above 1; a logit is far beyond.
-_GREATEST_CONFIDENCE = 1.01
+LAYOUT: Final = "YOLOv8's [N, 4 + classes, anchors]"
 
 
 class YoloV8Head:
@@ -42,11 +49,9 @@ class YoloV8Head:
         self.output_names = (output_name,)
         self.feeding = Feeding(PixelCode(element=element))
         self.task: Literal["detect", "pose"] = "pose" if keypoint_shape else "detect"
-        self._points, self._numbers = keypoint_shape or (0, 0)
+        self._keypoint_shape = keypoint_shape
         self._end_of_classes = _BOX_ROWS + len(class_names)
-        self._ids_of: dict[str, list[int]] = {}
-        for class_id, name in class_names.items():
-            self._ids_of.setdefault(name, []).append(class_id)
+        self._selector = Selector(class_names)
 
     def decode(
         self, outputs: Sequence[NDArray[np.float32]], letterbox: Letterbox, thresholds: Thresholds
@@ -56,13 +61,13 @@ class YoloV8Head:
         scores = output[_BOX_ROWS : self._end_of_classes]
         # numpy's maximum carries NaN along, cv2.reduce's does not; they take the same time.
         best = scores[0] if len(scores) == 1 else scores.max(axis=0)
-        _check_confidences(best)
+        check_confidences(best)
         anchors = np.flatnonzero(best > self.least(thresholds))
         return self.finish(output.take(anchors, axis=1), letterbox, thresholds)
 
     def least(self, thresholds: Thresholds) -> float:
         """The lowest confidence above which a box of any class may count."""
-        return self._limits(thresholds)[1]
+        return self._selector.least(thresholds)
 
     def finish(self, rows: NDArray[np.float32], letterbox: Letterbox, thresholds: Thresholds) -> Detections:
         """What counts of the few columns of the family's table, `[4 + classes (+ keypoints), n]`, that may.
@@ -71,54 +76,15 @@ class YoloV8Head:
             TransientError: a box or a keypoint is NaN or infinite.
         """
         if not rows.shape[1]:
-            return no_detections(self._points)
-        scores = rows[_BOX_ROWS : self._end_of_classes]
-        class_id = scores.argmax(axis=0)
-        confidence = scores.max(axis=0)
-        boxes = _corners(rows[:_BOX_ROWS])
-        _check_finite(boxes, rows[self._end_of_classes :])
-        limits, least = self._limits(thresholds)
-        passing = confidence > (least if limits is None else limits[class_id])
-        candidates = int(np.count_nonzero(passing))
-        if thresholds.min_side_px > 0:
-            passing &= _shortest_side(letterbox.boxes_to_frame(boxes)) >= thresholds.min_side_px
-        chosen = np.flatnonzero(passing)
-        kept = chosen[
-            suppress(
-                boxes[chosen],
-                confidence[chosen],
-                class_id[chosen],
-                iou=thresholds.iou,
-                limit=thresholds.max_objects,
-            )
-        ]
-        return Detections(
-            boxes=letterbox.boxes_to_frame(boxes[kept]),
-            confidence=np.minimum(confidence[kept], np.float32(1.0)),
-            class_id=class_id[kept].astype(np.int32),
-            keypoints=self._keypoints(rows[self._end_of_classes :, kept], letterbox),
-            candidates=candidates,
-        )
-
-    def _limits(self, thresholds: Thresholds) -> tuple[NDArray[np.float32] | None, float]:
-        """The least confidence of each class, or None where it is one for all; and the lowest of them."""
-        named = {name: value for name, value in thresholds.by_class.items() if name in self._ids_of}
-        if not named:
-            return None, thresholds.confidence
-        limits = np.full(len(self.class_names), thresholds.confidence, np.float32)
-        for name, value in named.items():
-            limits[self._ids_of[name]] = value
-        return limits, float(limits.min())
-
-    def _keypoints(self, rows: NDArray[np.float32], letterbox: Letterbox) -> NDArray[np.float64] | None:
-        if not self._points:
-            return None
-        points = rows.T.reshape(-1, self._points, self._numbers)
-        keypoints = np.ones((len(points), self._points, 3), np.float64)
-        keypoints[..., :2] = letterbox.points_to_frame(points[..., :2])
-        if self._numbers == 3:
-            keypoints[..., 2] = np.clip(points[..., 2], 0.0, 1.0)
-        return keypoints
+            return no_detections(self._keypoint_shape[0] if self._keypoint_shape else 0)
+        scores, points = rows[_BOX_ROWS : self._end_of_classes], rows[self._end_of_classes :]
+        candidates = Candidates(corners(rows[:_BOX_ROWS]), scores.max(axis=0), scores.argmax(axis=0))
+        check_finite(candidates.boxes, points)
+        selection = self._selector.select(candidates, letterbox, thresholds)
+        keypoints = None
+        if self._keypoint_shape is not None:
+            keypoints = keypoints_to_frame(points[:, selection.kept].T, self._keypoint_shape, letterbox)
+        return detections(candidates, selection, letterbox, keypoints)
 
 
 def fit(evidence: Evidence) -> YoloV8Head | None:
@@ -126,7 +92,7 @@ def fit(evidence: Evidence) -> YoloV8Head | None:
 
     The axes tell it from others: `[N, 6, A]` with two classes is of this family, `[N, 300, 6]` is not.
     """
-    if evidence.end_to_end:
+    if evidence.end_to_end or evidence.task == "classify":
         return None
     extra = 0
     if evidence.task == "pose":
@@ -151,37 +117,6 @@ def fit(evidence: Evidence) -> YoloV8Head | None:
 
 def _names_from(shape: tuple[int, ...], extra: int, input_size: Size) -> dict[int, str]:
     """Names made up for a file without any, if the last axis has the anchors of this input; else none."""
-    area = input_size.height_px * input_size.width_px
-    anchors = [sum(area // (stride * stride) for stride in strides) for strides in STRIDES]
     count = shape[1] - _BOX_ROWS - extra
-    return {index: f"class-{index}" for index in range(count)} if shape[2] in anchors else {}
-
-
-def _corners(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """x1, y1, x2, y2 `[n, 4]` of centres and sizes `[4, n]`."""
-    half = rows[2:] / 2
-    return np.concatenate([rows[:2] - half, rows[:2] + half]).T
-
-
-def _shortest_side(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    sides: NDArray[np.float64] = boxes[:, 2:] - boxes[:, :2]
-    return np.minimum(sides[:, 0], sides[:, 1])
-
-
-def _check_confidences(best: NDArray[np.float32]) -> None:
-    greatest = float(best.max(initial=0.0))
-    # Written so that NaN fails too.
-    if not greatest <= _GREATEST_CONFIDENCE:
-        raise TransientError(
-            f"the model's greatest confidence is {greatest:g}, not within 0..1: "
-            "half precision may have overflowed, or the export lacks the sigmoid",
-            code=Code.MODEL,
-        )
-
-
-def _check_finite(boxes: NDArray[np.float32], keypoints: NDArray[np.float32]) -> None:
-    if not (np.isfinite(boxes).all() and np.isfinite(keypoints).all()):
-        raise TransientError(
-            "the model gave NaN or infinity for a box or a keypoint; half precision may have overflowed",
-            code=Code.MODEL,
-        )
+    fits = strides_for(input_size, shape[2]) is not None
+    return {index: f"class-{index}" for index in range(count)} if fits else {}

@@ -20,7 +20,8 @@ from agent.domain.errors import Code, TransientError
 from agent.domain.thresholds import Thresholds
 from agent.vision.feeding import Element
 from agent.vision.heads import Evidence
-from agent.vision.heads.yolov8 import STRIDES, YoloV8Head
+from agent.vision.heads.grid import cell_count, cells_at
+from agent.vision.heads.yolov8 import YoloV8Head
 from agent.vision.letterbox import Letterbox, Size
 
 GRAPH_KEY: Final = "nanofleet_graph"
@@ -79,10 +80,15 @@ class YoloV8CutHead:
     ) -> NDArray[np.float32]:
         """The exported graph's columns for `anchors`, for an input of `size`: boxes, classes, keypoints."""
         boxes, classes, *points = (output.take(anchors, axis=1) for output in outputs)
-        cells, stride = self._cells(anchors, size)
+        corner, stride = cells_at(anchors, size, self._strides)
+        cells: NDArray[np.float32] = corner + np.float32(0.5)
         edges = self._expectation(boxes)
         near, far = cells - edges[:2], cells + edges[2:]
-        rows: list[NDArray[np.float32]] = [(near + far) / 2 * stride, (far - near) * stride, _sigmoid(classes)]
+        rows: list[NDArray[np.float32]] = [
+            (near + far) * np.float32(0.5) * stride,
+            (far - near) * stride,
+            _sigmoid(classes),
+        ]
         if points:
             rows.append(self._keypoints(points[0], cells, stride))
         return np.concatenate(rows)
@@ -95,18 +101,6 @@ class YoloV8CutHead:
             weights = np.exp(edges - edges.max(axis=1, keepdims=True))
         mean: NDArray[np.float32] = np.einsum("ebn,b->en", weights, self._bins) / weights.sum(axis=1)
         return mean
-
-    def _cells(
-        self, anchors: NDArray[np.intp], size: Size
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The middle of each anchor's cell, x and y `[2, n]` in strides, and its stride `[n]` in pixels."""
-        levels = [(size.height_px // stride, size.width_px // stride) for stride in self._strides]
-        ends = np.cumsum([rows * columns for rows, columns in levels])
-        level = np.searchsorted(ends, anchors, side="right")
-        columns = np.array([columns for _, columns in levels])[level]
-        row, column = np.divmod(anchors - np.concatenate([[0], ends])[level], columns)
-        cells = np.stack([column, row]).astype(np.float32) + np.float32(0.5)
-        return cells, np.array(self._strides, np.float32)[level]
 
     def _keypoints(
         self, logits: NDArray[np.float32], cells: NDArray[np.float32], stride: NDArray[np.float32]
@@ -128,7 +122,7 @@ def fit(evidence: Evidence) -> YoloV8CutHead | None:
     shapes = {output.name: output.shape for output in evidence.outputs}
     strides, bins = _read_head(evidence.said.get(HEAD_KEY, ""))
     keypoint_shape = evidence.keypoint_shape if evidence.task == "pose" else None
-    anchors = anchor_count(evidence.input_size, strides)
+    anchors = cell_count(evidence.input_size, strides)
     classes = shapes.get(CLASSES, (0, 0, 0))
     wanted = {BOXES: (4 * bins, anchors), CLASSES: (classes[1], anchors)}
     if keypoint_shape is not None:
@@ -146,20 +140,6 @@ def fit(evidence: Evidence) -> YoloV8CutHead | None:
         bins=bins,
         element=evidence.element,
     )
-
-
-def strides_for(size: Size, anchors: int) -> tuple[int, ...] | None:
-    """The strides of a graph that has so many anchors for an input of `size`, or None.
-
-    >>> strides_for(Size(640, 640), 8400)
-    (8, 16, 32)
-    """
-    return next((strides for strides in STRIDES if anchor_count(size, strides) == anchors), None)
-
-
-def anchor_count(size: Size, strides: Sequence[int]) -> int:
-    """How many anchors an input of `size` has."""
-    return sum((size.height_px // stride) * (size.width_px // stride) for stride in strides)
 
 
 def _read_head(text: str) -> tuple[tuple[int, ...], int]:

@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from agent.vision.heads.grid import strides_for
 from agent.vision.heads.yolov8 import YoloV8Head
-from agent.vision.heads.yolov8_cut import CLASSES, GRAPH_KEY, HEAD_KEY, YoloV8CutHead, strides_for
+from agent.vision.heads.yolov8_cut import CLASSES, GRAPH_KEY, HEAD_KEY, YoloV8CutHead
 from agent.vision.letterbox import Size
 from agent.workbench.graph import proof
 from agent.workbench.graph.cut import cut, find_logits

@@ -1,0 +1,110 @@
+"""Finished boxes: `[N, rows, 6 (+ K keypoints x 2 or 3)]`, x1, y1, x2, y2 in pixels of the input.
+
+Then confidence and class, and the keypoints. YOLOv10 and YOLO26 write these without suppression, exports
+with `nms=True` after it; unused rows are zeros. What was left out inside the model cannot come back: a
+threshold below its own changes nothing, nor does `iou`.
+
+Source: Ultralytics 8.4, `Detect.postprocess`, `NMSModel.forward`, and `non_max_suppression` for 6 columns.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.domain.detections import Detections, no_detections
+from agent.domain.errors import Code, TransientError
+from agent.domain.thresholds import Thresholds
+from agent.vision.feeding import Element, Feeding, PixelCode
+from agent.vision.heads import Evidence
+from agent.vision.heads.candidates import (
+    Candidates,
+    Selector,
+    check_confidences,
+    check_finite,
+    detections,
+    keypoints_to_frame,
+)
+from agent.vision.letterbox import Letterbox
+
+NAMES: Final = frozenset({"end2end", "nms", "yolov10", "yolo26", "v10detect"})
+"""What metadata `head` calls this family."""
+
+LAYOUT: Final = "finished boxes [N, 300, 6]"
+
+_ROW: Final = 6
+_CONFIDENCE: Final = 4
+_CLASS: Final = 5
+
+# Where a file names no classes: past this a number is none, but something else misread.
+_MOST_CLASSES: Final = 65_536
+
+
+class EndToEndHead:
+    """Picks rows by their confidence. `keypoint_shape` is (K, 2) or (K, 3), or None."""
+
+    def __init__(
+        self,
+        *,
+        class_names: Mapping[int, str],
+        keypoint_shape: tuple[int, int] | None,
+        output_name: str,
+        element: Element = "float32",
+    ) -> None:
+        self.class_names = class_names
+        self.output_names = (output_name,)
+        self.feeding = Feeding(PixelCode(element=element))
+        self.task: Literal["detect", "pose"] = "pose" if keypoint_shape else "detect"
+        self._keypoint_shape = keypoint_shape
+        self._classes = len(class_names) or _MOST_CLASSES
+        self._selector = Selector(class_names, suppresses=False)
+
+    def decode(
+        self, outputs: Sequence[NDArray[np.float32]], letterbox: Letterbox, thresholds: Thresholds
+    ) -> Detections:
+        """Equal confidences keep the order of rows."""
+        (output,) = outputs
+        check_confidences(output[:, _CONFIDENCE])
+        rows = output[output[:, _CONFIDENCE] > self._selector.least(thresholds)]
+        if not len(rows):
+            return no_detections(self._keypoint_shape[0] if self._keypoint_shape else 0)
+        check_finite(rows)
+        candidates = Candidates(rows[:, :4], rows[:, _CONFIDENCE], self._class_ids(rows[:, _CLASS]))
+        selection = self._selector.select(candidates, letterbox, thresholds)
+        keypoints = None
+        if self._keypoint_shape is not None:
+            keypoints = keypoints_to_frame(rows[selection.kept, _ROW:], self._keypoint_shape, letterbox)
+        return detections(candidates, selection, letterbox, keypoints)
+
+    def _class_ids(self, numbers: NDArray[np.float32]) -> NDArray[np.intp]:
+        class_id = np.rint(numbers).astype(np.intp)
+        if class_id.min() < 0 or class_id.max() >= self._classes:
+            raise TransientError(
+                f"the model gave class {class_id.min()}..{class_id.max()}; it has {self._classes}",
+                code=Code.MODEL,
+            )
+        return class_id
+
+
+def fit(evidence: Evidence) -> EndToEndHead | None:
+    """The head for a model of this family, or None.
+
+    `[N, 6, A]` is YOLOv8's with two classes; `[N, A, 6]` with as many rows as anchors is told before this.
+    """
+    extra = 0
+    if evidence.task == "pose":
+        if evidence.keypoint_shape is None:
+            return None
+        extra = evidence.keypoint_shape[0] * evidence.keypoint_shape[1]
+    elif evidence.task == "classify":
+        return None
+    for output in evidence.outputs:
+        if len(output.shape) == 3 and output.shape[2] == _ROW + extra and output.shape[1] != _ROW:
+            return EndToEndHead(
+                class_names=evidence.class_names or {},
+                keypoint_shape=evidence.keypoint_shape if extra else None,
+                output_name=output.name,
+                element=evidence.element,
+            )
+    return None
