@@ -17,6 +17,7 @@ from agent.adapters.mqtt.tls import TlsFiles
 from agent.adapters.onnx import load_model
 from agent.adapters.onnx.anomaly import OnnxAnomaly
 from agent.adapters.onnx.detector import OnnxDetector
+from agent.adapters.onnx.prepared import PreparedGraphs
 from agent.adapters.sensors.system import SystemSensor
 from agent.contract import sources
 from agent.contract.policy import Policy
@@ -73,6 +74,8 @@ def load_models(policy: Policy, settings: Settings, *, threads: int) -> Models:
             shape=stanza.shape,
             threads=threads,
             max_batch=stanza.max_batch,
+            rewrite=stanza.rewrite,
+            prepared=PreparedGraphs(folder=settings.state_dir / "graphs"),
         )
         for name, stanza in policy.models.items()
         if name in used

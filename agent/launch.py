@@ -161,6 +161,8 @@ def _info(document: PolicyDocument, models: assembly.Models, started: payloads.S
                 sha256=model.facts.sha256,
                 task=model.facts.task,
                 provider=providers[name],
+                graph=model.facts.graph,
+                precision=model.facts.precision,
             )
             for name, model in models.items()
         },

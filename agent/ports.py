@@ -86,9 +86,17 @@ class ReadingSource(Protocol):
 # --- models -----------------------------------------------------------------------------------------
 
 
+Graph = Literal["exported", "exact", "cut"]
+"""The trainer's graph, or what was made of it: equal bit for bit, or cut and decoded by its head."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What a loaded model is, for messages and reports."""
+    """What a loaded model is, for messages and reports.
+
+    `sha256` is of the file that the policy names, whatever graph was made of it. `precision`: what it
+    computes in (fp32, fp16, bf16, int8, …).
+    """
 
     name: str
     version: str
@@ -97,6 +105,8 @@ class ModelFacts:
     class_names: Mapping[int, str]
     provider_asked: str
     provider_used: str
+    graph: Graph
+    precision: str
 
 
 @dataclass(frozen=True, slots=True)

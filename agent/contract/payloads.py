@@ -69,11 +69,20 @@ def stream_head(topics: Topics, at: Stamp, *, synced: bool, boot: str) -> Stream
 
 
 class ModelRef(Payload):
-    """Which model made a message."""
+    """Which model made a message, and how it ran."""
 
     name: str
     version: str
-    sha256: str
+    sha256: Annotated[str, Field(description="Of the file that the policy names.")]
+    graph: Annotated[
+        Literal["exported", "exact", "cut"],
+        Field(
+            description="The trainer's graph as exported, or what was made of it: `exact`, equal bit for "
+            "bit, or `cut`, equal to 1e-3 px and 1e-5 in confidence."
+        ),
+    ]
+    provider: Annotated[str, Field(description="ONNX Runtime's provider in use, by the policy's names.")]
+    precision: Annotated[str, Field(description="What it computes in: fp32, tf32, fp16, bf16, int8.")]
 
 
 class FrameRef(Payload):
@@ -123,6 +132,7 @@ class Detections(StreamPayload):
 
     source: str
     model: ModelRef
+    lane: Annotated[int, Field(ge=0, description="Which of the worker's lanes ran it.")]
     config_version: int
     frame: FrameRef
     objects: tuple[Object, ...]
@@ -247,6 +257,8 @@ class ModelInfo(Payload):
     sha256: str
     task: str
     provider: Provider
+    graph: Literal["exported", "exact", "cut"]
+    precision: str
 
 
 class Started(Payload):

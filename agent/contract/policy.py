@@ -62,6 +62,15 @@ class ModelPolicy(Part):
             "models with dynamic sizes), or [height, width] in pixels."
         ),
     ] = "file"
+    rewrite: Annotated[
+        Literal["off", "exact", "cut"],
+        Field(
+            description="Graph to run: as exported (`off`); its Softmax on the last axis (`exact`, equal "
+            "bit for bit, for the CPU); or cut before its decoding (`cut`, equal to 1e-3 px and 1e-5 in "
+            "confidence, the fastest on a CPU; `exact` where it does not apply). Made and proven once, by a "
+            "child process at first load; needs the extra `models`, else the exported graph runs."
+        ),
+    ] = "exact"
     max_batch: Annotated[
         int,
         Field(

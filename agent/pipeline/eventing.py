@@ -85,8 +85,14 @@ class Eventing:
             **self._head(result.captured),
             source=result.source,
             model=payloads.ModelRef(
-                name=result.model.name, version=result.model.version, sha256=result.model.sha256
+                name=result.model.name,
+                version=result.model.version,
+                sha256=result.model.sha256,
+                graph=result.model.graph,
+                provider=result.model.provider_used,
+                precision=result.model.precision,
             ),
+            lane=result.lane,
             config_version=self._config_version,
             frame=payloads.FrameRef(width=result.width_px, height=result.height_px, number=result.number),
             objects=to_objects(

@@ -63,15 +63,15 @@ class InferenceWorker:
             while (job := self._scheduler.next_job(number)) is not NoJob.OVER:
                 self._ticks.tick(stage)
                 if not isinstance(job, NoJob):
-                    self._serve(job, stage)
+                    self._serve(job, number, stage)
             self._ticks.retire(stage)
 
         return lane
 
-    def _serve(self, job: Job, stage: str) -> None:
+    def _serve(self, job: Job, lane: int, stage: str) -> None:
         model = job.model.facts.name
         try:
-            results = self._detect(job) if isinstance(job, FrameJob) else [self._score(job)]
+            results = self._detect(job, lane) if isinstance(job, FrameJob) else [self._score(job)]
         except TransientError as error:
             self._scheduler.spoil(job)
             self._tell_condition(model, error)
@@ -85,7 +85,7 @@ class InferenceWorker:
                     log.error("inference.result_unwanted", source=result.source)
                     break
 
-    def _detect(self, job: FrameJob) -> list[Result]:
+    def _detect(self, job: FrameJob, lane: int) -> list[Result]:
         looks = [
             Look(frame.pixels, thresholds, job.scale)
             for frame, thresholds in zip(job.frames, job.thresholds, strict=True)
@@ -103,6 +103,7 @@ class InferenceWorker:
                 captured=frame.captured,
                 detections=detections,
                 model=job.model.facts,
+                lane=lane,
                 timing=timing,
             )
             for frame, detections in zip(job.frames, found, strict=True)

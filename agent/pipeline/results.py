@@ -21,6 +21,7 @@ class FrameResult:
     captured: Stamp
     detections: Detections
     model: ModelFacts
+    lane: int
     timing: InferenceTiming
 
 

@@ -34,7 +34,10 @@ def detections() -> dict[str, Any]:
         boot="b",
         monotonic_ms=1,
         source="door",
-        model=ModelRef(name="people", version="1", sha256="ab"),
+        model=ModelRef(
+            name="people", version="1", sha256="ab", graph="exact", provider="cpu", precision="fp32"
+        ),
+        lane=0,
         config_version=1,
         frame=FrameRef(width=1280, height=720, number=0),
         objects=(Object(class_name="person", class_id=0, confidence=0.5, box=(0.1, 0.2, 0.3, 0.4)),),

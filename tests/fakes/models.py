@@ -20,6 +20,8 @@ def facts(name: str = "people", task: str = "detect") -> ModelFacts:
         class_names={0: "person"},
         provider_asked="cpu",
         provider_used="cpu",
+        graph="exported",
+        precision="fp32",
     )
 
 

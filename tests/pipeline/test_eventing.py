@@ -71,6 +71,7 @@ def frame_result(number: int, detections: Detections) -> FrameResult:
         captured=Stamp(1_700_000_000_123_000_000, 9_900 * ms),
         detections=detections,
         model=facts(),
+        lane=1,
         timing=InferenceTiming(9_910 * ms, 9_912 * ms, 9_970 * ms, 9_971 * ms),
     )
 

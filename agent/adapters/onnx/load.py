@@ -17,6 +17,9 @@ from agent.adapters.onnx.metadata import (
     read_detector,
     read_task,
 )
+from agent.adapters.onnx.prepared import PreparedGraphs
+from agent.adapters.onnx.preparing import Rewrite
+from agent.adapters.onnx.serving import graph_of, precision_of, served_graph
 from agent.adapters.onnx.session import OnnxSession, SessionSettings, open_session
 from agent.domain.errors import TransientError
 from agent.ports import AnomalyModel, DetectorModel, ModelFacts
@@ -40,11 +43,14 @@ def load_model(
     max_batch: int = 1,
     spinning: bool = True,
     arena: bool = True,
+    rewrite: Rewrite = "off",
+    prepared: PreparedGraphs | None = None,
 ) -> DetectorModel | AnomalyModel:
     """Load a model; its file says which kind it is. Blocks for as long as reading and one run take.
 
     `threads` work within one run; give 1 when several lanes call at once. `spinning` and `arena` are
     explained at `SessionSettings`.
+    `prepared` keeps the graphs that `rewrite` asks for; one that is not there yet is made in a child process.
 
     Raises:
         RefusedError: the file is missing, damaged, another one than `sha256`, or nothing here decodes it.
@@ -57,7 +63,13 @@ def load_model(
         spinning=spinning,
         arena=arena,
     )
-    session = open_session(path, sha256=sha256, settings=settings)
+    wanted = sha256
+    served = served_graph(path, rewrite=rewrite, provider=provider, prepared=prepared, sha256=wanted)
+    if served is None:
+        session = open_session(path, sha256=wanted, settings=settings)
+    else:
+        session = open_session(served.path, sha256=None, settings=settings)
+        session.stands_for = served.source_sha256
     try:
         task = read_task(session.metadata)
         if task == "anomaly":
@@ -152,9 +164,11 @@ def _facts(
     return ModelFacts(
         name=name,
         version=session.metadata.get("version", "unknown"),
-        sha256=session.sha256,
+        sha256=session.stands_for or session.sha256,
         task=task,
         class_names=class_names,
         provider_asked=settings.provider,
         provider_used=session.provider_used,
+        graph=graph_of(session.metadata),
+        precision=precision_of(session),
     )

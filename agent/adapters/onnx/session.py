@@ -59,6 +59,7 @@ class OnnxSession:
         self._session = session
         self.path = path
         self.sha256 = sha256
+        self.stands_for: str | None = None  # the hash of the file that this one was rewritten from
         self.inputs = tuple(_spec(node) for node in session.get_inputs())
         self.outputs = tuple(_spec(node) for node in session.get_outputs())
         self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
@@ -170,6 +171,11 @@ def _tell_fallback(session: OnnxSession, settings: SessionSettings, reason: str)
         used=session.provider_used,
         reason=reason,
     )
+
+
+def runtime_version() -> str:
+    """Of the library. Raises: ConfigError (it is not installed)."""
+    return str(_runtime().__version__)
 
 
 def _digest(path: Path) -> str:
