@@ -13,7 +13,6 @@ from agent.adapters.onnx.detector import OnnxDetector
 from agent.adapters.onnx.input_shape import Shape
 from agent.adapters.onnx.metadata import (
     Task,
-    read_anomaly,
     read_detector,
     read_task,
 )
@@ -21,6 +20,7 @@ from agent.adapters.onnx.prepared import PreparedGraphs
 from agent.adapters.onnx.preparing import Rewrite
 from agent.adapters.onnx.serving import graph_of, precision_of, served_graph
 from agent.adapters.onnx.session import OnnxSession, SessionSettings, open_session
+from agent.adapters.onnx.windows.metadata import read_window_metadata
 from agent.domain.errors import TransientError
 from agent.ports import AnomalyModel, DetectorModel, ModelFacts
 from agent.vision.feeding import Element
@@ -80,7 +80,7 @@ def load_model(
 
 
 def _anomaly(name: str, session: OnnxSession, settings: SessionSettings) -> OnnxAnomaly:
-    metadata = read_anomaly(session.metadata)
+    metadata = read_window_metadata(session.metadata)
     facts = _facts(name, session, settings, task="anomaly", class_names={})
     return OnnxAnomaly(session=session, facts=facts, metadata=metadata)
 
