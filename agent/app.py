@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import SystemRandom
 from typing import Any
 
@@ -34,9 +34,10 @@ from agent.pipeline.intake import FrameIntake, ReadingIntake
 from agent.pipeline.results import Result
 from agent.pipeline.scheduler import Scheduler
 from agent.pipeline.supervise import Ticks, all_ended, feed_watchdog, measure_loop_lag, start_thread, within
+from agent.pipeline.upgrading import Upgrading
 from agent.pipeline.waiting import wait_for_event
 from agent.pipeline.windows import WindowAssembler
-from agent.ports import Inbound, Publication
+from agent.ports import DetectorModel, Inbound, ModelUpgrade, Publication
 from agent.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -68,6 +69,7 @@ class Agent:
         document: PolicyDocument,
         models: assembly.Models,
         plan: assembly.LanePlan,
+        upgrades: Sequence[ModelUpgrade],
         outbox: SqliteOutbox,
         link: MqttLink,
         clock: SystemClock,
@@ -115,6 +117,12 @@ class Agent:
             metrics=metrics,
             ticks=self.ticks,
             on_condition=self.health.report,
+        )
+        self.upgrading = Upgrading(
+            upgrades=upgrades,
+            scheduler=self.scheduler,
+            on_condition=self.health.report,
+            on_replaced=self._on_replaced,
         )
         self.eventing = Eventing(
             results=self.results,
@@ -176,6 +184,7 @@ class Agent:
             }
             group.create_task(self.health.run(quiet), name="health")
             group.create_task(self._watch(quiet), name="watchdog")
+            upgrading = group.create_task(self.upgrading.run(), name="upgrading")
             group.create_task(
                 measure_loop_lag(clock=self._clock, metrics=self._metrics, stop=quiet), name="loop-lag"
             )
@@ -185,6 +194,7 @@ class Agent:
             self._notifier.ready()
             log.info("agent.started", sources=list(self.captures), version=__version__)
             await stop.wait()
+            upgrading.cancel()
             await self._stop_in_order(stages)
             quiet.set()
             outbox.cancel()
@@ -266,6 +276,14 @@ class Agent:
             f"health {self.health.status}, session {self.delivery.session} {link}, {inferred} inferred, "
             f"{self.delivery.statistics().acknowledged} acknowledged"
         )
+
+    def _on_replaced(self, old: DetectorModel, new: DetectorModel) -> None:
+        """Say on `B/info` which provider runs the model from now on."""
+        provider = payloads.Provider(asked=new.facts.provider_asked, used=new.facts.provider_used)
+        told = self._info.models[old.facts.name].model_copy(update={"provider": provider})
+        models = {**self._info.models, old.facts.name: told}
+        self._info = self._info.model_copy(update={"models": models, "provider": provider})
+        self.announcements.retain(Publication(self._topics.info, payloads.encode(self._info), retain=True))
 
     def _on_connected(self, last_offline: payloads.LastOffline | None) -> None:
         info = self._info.model_copy(update={"last_offline": last_offline})

@@ -7,6 +7,7 @@ from typing import assert_never
 
 import cv2
 
+from agent.acceleration import load_accelerated
 from agent.adapters.cameras.device import DeviceCamera
 from agent.adapters.cameras.images import ImageFolderCamera
 from agent.adapters.cameras.network import NetworkCamera
@@ -14,10 +15,8 @@ from agent.adapters.cameras.pipe import PipeCamera
 from agent.adapters.cameras.video_file import VideoFileCamera
 from agent.adapters.mqtt import MqttLink
 from agent.adapters.mqtt.tls import TlsFiles
-from agent.adapters.onnx import load_model
 from agent.adapters.onnx.anomaly import OnnxAnomaly
 from agent.adapters.onnx.detector import OnnxDetector
-from agent.adapters.onnx.prepared import PreparedGraphs
 from agent.adapters.sensors.system import SystemSensor
 from agent.contract import sources
 from agent.contract.policy import Policy
@@ -65,17 +64,12 @@ def load_models(policy: Policy, settings: Settings, *, threads: int) -> Models:
     cv2.setNumThreads(1)
     used = {source.model for source in policy.sources.values() if source.enabled and source.model}
     return {
-        ModelName(name): load_model(
+        ModelName(name): load_accelerated(
             name=name,
             path=resolve_media(settings, stanza.file),
-            sha256=stanza.sha256,
-            provider=stanza.provider,
-            strict_provider=stanza.strict_provider,
-            shape=stanza.shape,
+            stanza=stanza,
+            settings=settings,
             threads=threads,
-            max_batch=stanza.max_batch,
-            rewrite=stanza.rewrite,
-            prepared=PreparedGraphs(folder=settings.state_dir / "graphs"),
         )
         for name, stanza in policy.models.items()
         if name in used

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from agent import __version__, assembly
+from agent.acceleration import engine_upgrades
 from agent.adapters import heap
 from agent.adapters.http.server import HttpServer
 from agent.adapters.metrics.prometheus import PrometheusMetrics
@@ -64,6 +65,10 @@ async def run_agent(
         lambda: assembly.load_models(document.policy, settings, threads=plan.threads),
         yields=True,
     )
+    upgrades = await in_thread(
+        "engine-upgrades",
+        lambda: engine_upgrades(models, document.policy.models, settings, threads=plan.threads),
+    )
     link = await in_thread("link", lambda: assembly.link(settings, clock=clock))
     ticks = Ticks(clock=clock)
     outbox_is = _LateCondition("outbox")
@@ -87,6 +92,7 @@ async def run_agent(
             document=document,
             models=models,
             plan=plan,
+            upgrades=upgrades,
             outbox=outbox,
             link=link,
             clock=clock,

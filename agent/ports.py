@@ -1,6 +1,7 @@
 """What the pipeline needs from the outside, as Protocols: who calls what, when, from which thread."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -181,6 +182,23 @@ class AnomalyModel(Protocol):
 
 
 Model = DetectorModel | AnomalyModel
+
+
+class ModelUpgrade(Protocol):
+    """A faster way to run a model that serves already, which takes minutes to make."""
+
+    @property
+    def serving(self) -> DetectorModel:
+        """What serves until then."""
+
+    def build(self, *, tell: Callable[[float], None], stop: threading.Event) -> DetectorModel:
+        """The same model, made faster. One thread of its own calls this once; it blocks until all is done.
+
+        `tell` hears, now and then, how many seconds the work has taken; `stop` ends it soon.
+
+        Raises:
+            NanofleetError: it cannot be made, or was stopped; what serves is as it was.
+        """
 
 
 # --- health -----------------------------------------------------------------------------------------

@@ -53,8 +53,32 @@ class ModelPolicy(Part):
     ] = "cpu"
     strict_provider: Annotated[
         bool,
-        Field(description="Fail rather than fall back to another provider."),
+        Field(description="Fail rather than fall back to another provider, be it for a single node."),
     ] = False
+    precision: Annotated[
+        Literal["fp32", "tf32", "fp16", "bf16"],
+        Field(
+            description="What the provider computes in: cuda fp32 or tf32; tensorrt fp32, fp16 or bf16; "
+            "openvino fp32 or bf16 on a CPU, else fp32 or fp16; migraphx fp32 or fp16. Below fp32, boxes "
+            "and confidences differ: hold the model against golden results first."
+        ),
+    ] = "fp32"
+    device: Annotated[
+        Annotated[int, Field(ge=0, le=15)] | Literal["cpu", "gpu", "npu"] | None,
+        Field(
+            description="Number of the GPU (cuda, tensorrt, migraphx), or OpenVINO's kind of device. "
+            "Without: the first GPU; for openvino the CPU."
+        ),
+    ] = None
+    gpu_mem_limit_mb: Annotated[
+        int | None,
+        Field(
+            ge=64,
+            le=1_048_576,
+            description="Most memory for the provider's own arena on the GPU, in MiB; CUDA's libraries take "
+            "more beside it. Without: no bound.",
+        ),
+    ] = None
     shape: Annotated[
         Literal["file", "auto"] | tuple[Side, Side],
         Field(

@@ -5,6 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -83,6 +84,7 @@ class OnnxDetector:
         """The same model, fed and decoded alike, that runs in another session."""
         other = copy(self)
         other._session = session  # noqa: SLF001 - its own class
+        other._facts = replace(self._facts, provider_used=session.provider_used)  # noqa: SLF001
         other._lane = threading.local()  # noqa: SLF001
         return other
 

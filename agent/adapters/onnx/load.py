@@ -8,6 +8,7 @@ import structlog
 from numpy.typing import NDArray
 
 from agent.adapters.onnx import input_shape
+from agent.adapters.onnx.accelerator import DEFAULT, Accelerator
 from agent.adapters.onnx.anomaly import OnnxAnomaly
 from agent.adapters.onnx.detector import OnnxDetector
 from agent.adapters.onnx.input_shape import Shape
@@ -43,13 +44,15 @@ def load_model(
     max_batch: int = 1,
     spinning: bool = True,
     arena: bool = True,
+    accelerator: Accelerator = DEFAULT,
+    meanwhile_for: str | None = None,
     rewrite: Rewrite = "off",
     prepared: PreparedGraphs | None = None,
 ) -> DetectorModel | AnomalyModel:
     """Load a model; its file says which kind it is. Blocks for as long as reading and one run take.
 
-    `threads` work within one run; give 1 when several lanes call at once. `spinning` and `arena` are
-    explained at `SessionSettings`.
+    `threads` work within one run; give 1 when several lanes call at once. `spinning`, `arena`
+    and `meanwhile_for` are explained at `SessionSettings`.
     `prepared` keeps the graphs that `rewrite` asks for; one that is not there yet is made in a child process.
 
     Raises:
@@ -62,6 +65,8 @@ def load_model(
         threads=threads,
         spinning=spinning,
         arena=arena,
+        accelerator=accelerator,
+        meanwhile_for=meanwhile_for,
     )
     wanted = sha256
     served = served_graph(path, rewrite=rewrite, provider=provider, prepared=prepared, sha256=wanted)
@@ -167,8 +172,8 @@ def _facts(
         sha256=session.stands_for or session.sha256,
         task=task,
         class_names=class_names,
-        provider_asked=settings.provider,
+        provider_asked=settings.meanwhile_for or settings.provider,
         provider_used=session.provider_used,
         graph=graph_of(session.metadata),
-        precision=precision_of(session),
+        precision=precision_of(session, asked=settings.accelerator.precision),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from agent.adapters.onnx.accelerator import DEFAULT, Accelerator, EngineOptions, check, options
 from agent.domain.errors import Code, ConfigError
 
 ProviderOptions = tuple[str, dict[str, str]]
@@ -18,7 +19,7 @@ _RUNTIME_NAME: Final = {
 _COMES_WITH: Final = {
     "cuda": "the package onnxruntime-gpu (extra `gpu`) and the CUDA and cuDNN libraries of its release",
     "tensorrt": "the package onnxruntime-gpu (extra `gpu`) and the TensorRT libraries of its release",
-    "openvino": "the package onnxruntime-openvino",
+    "openvino": "the package onnxruntime-openvino (extra `openvino`)",
     "migraphx": "an onnxruntime built for ROCm and MIGraphX",
 }
 
@@ -26,13 +27,20 @@ _COMES_WITH: Final = {
 _BEHIND: Final = {"tensorrt": ("cuda",)}
 
 
-def chain(asked: str, *, threads: int, available: Sequence[str]) -> list[ProviderOptions]:
+def chain(
+    asked: str,
+    *,
+    threads: int,
+    available: Sequence[str],
+    accelerator: Accelerator = DEFAULT,
+    engine: EngineOptions | None = None,
+) -> list[ProviderOptions]:
     """What to give a session: the provider asked for, those behind it, and the CPU last.
 
     Only what this build of ONNX Runtime has: the rest would be refused before the libraries are tried.
 
     Raises:
-        ConfigError: there is no provider of that name.
+        ConfigError: there is no provider of that name, or it does not compute as `accelerator` asks.
     """
     if asked not in _RUNTIME_NAME:
         raise ConfigError(
@@ -40,9 +48,19 @@ def chain(asked: str, *, threads: int, available: Sequence[str]) -> list[Provide
             code=Code.PROVIDER,
             path="provider",
         )
+    check(asked, accelerator)
     wanted = dict.fromkeys((asked, *_BEHIND.get(asked, ()), "cpu"))
     named = [(name, _RUNTIME_NAME[name]) for name in wanted]
-    return [(full, _options(name, threads)) for name, full in named if full in available]
+    return [
+        (full, options(name, accelerator, threads=threads, engine=engine))
+        for name, full in named
+        if full in available
+    ]
+
+
+def is_built_in(name: str, available: Sequence[str]) -> bool:
+    """Whether this build of ONNX Runtime knows the provider; its libraries may still be missing."""
+    return _RUNTIME_NAME[name] in available
 
 
 def name_of(in_use: Sequence[str]) -> str:
@@ -63,10 +81,3 @@ def why_missing(asked: str, *, available: Sequence[str], failure: str | None) ->
         return f"this ONNX Runtime was built without {asked} (it has: {built}); it comes with {comes_with}"
     detail = f" ({failure})" if failure else ""
     return f"this ONNX Runtime has {asked}, but its libraries did not load{detail}; it needs {comes_with}"
-
-
-def _options(name: str, threads: int) -> dict[str, str]:
-    if name == "openvino":
-        # Its default on recent CPUs is bf16, with confidences off by up to 8e-3.
-        return {"device_type": "CPU", "precision": "FP32", "num_of_threads": str(threads)}
-    return {}

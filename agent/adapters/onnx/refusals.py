@@ -9,6 +9,13 @@ _IR: Final = re.compile(r"Unsupported model IR version: (\d+), max supported IR 
 _MESSAGE: Final = re.compile(
     r"\[ONNXRuntimeError\] : \d+ : \w+ : (?:Load model from .*? failed:)?(.*)", re.DOTALL
 )
+_PLACES: Final = re.compile(
+    r"(?:/onnxruntime_src|[A-Z]:)\S*\.cc:\d+ .*?\bonnxruntime::[\w:]+(?:\([^()]*\))?(?: \[[^]]*\])? "
+    r"| ; GPU=-?\d+ ; hostname=.*",
+    re.DOTALL,
+)
+"""Where in its own source it failed, and on which host: longer than what it has to say."""
+
 _LONGEST: Final = 300
 
 _MEANS: Final = {
@@ -50,7 +57,11 @@ def why_refused(error: Exception) -> str:
 
 
 def what_it_says(error: Exception) -> str:
-    """The library's own words on one line, without its prefix and not without end."""
+    """The library's own words on one line, without its prefix and not without end.
+
+    >>> what_it_says(RuntimeError("CUDA failure 35: driver too old ; GPU=-1 ; hostname=node ; expr=call()"))
+    'CUDA failure 35: driver too old'
+    """
     found = _MESSAGE.search(str(error))
-    text = " ".join((found[1] if found else str(error)).split()).rstrip(".")
+    text = " ".join(_PLACES.sub("", found[1] if found else str(error)).split()).rstrip(".")
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

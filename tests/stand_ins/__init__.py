@@ -1,0 +1,1 @@
+"""Libraries that stand in for those which this machine cannot run, and fail as the real ones do."""

@@ -1,0 +1,1 @@
+"""As in the real package: where its exceptions and its libraries are."""
