@@ -313,9 +313,12 @@ class Agent:
                     source=name, channels=scorer.channels, window=scorer.window, hop=scorer.hop
                 ),
                 mailbox=self.scheduler.add_sensor(name, model=scorer, deadline_s=stanza.max_delay_s),
+                metrics=self._metrics,
             )
         else:
-            intake = ReadingIntake(source=name, results=self.results, windows=None, mailbox=None)
+            intake = ReadingIntake(
+                source=name, results=self.results, windows=None, mailbox=None, metrics=self._metrics
+            )
         return Capture(
             name=name,
             make=assembly.source(stanza, self._settings),

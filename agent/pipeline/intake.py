@@ -13,7 +13,7 @@ from agent.pipeline.handover import Handover
 from agent.pipeline.mailbox import Mailbox
 from agent.pipeline.results import Result, SensorReadings
 from agent.pipeline.windows import WindowAssembler
-from agent.ports import Clock
+from agent.ports import Clock, Metrics
 
 _PATIENCE_S = 1.0
 
@@ -58,8 +58,10 @@ class ReadingIntake:
         results: Handover[Result],
         windows: WindowAssembler | None,
         mailbox: Mailbox[SensorWindow] | None,
+        metrics: Metrics,
     ) -> None:
         self._source = source
+        self._metrics = metrics
         self._results = results
         self._windows = windows
         self._mailbox = mailbox
@@ -75,4 +77,8 @@ class ReadingIntake:
                 return False
         if self._windows is None or self._mailbox is None:
             return True
-        return all(self._mailbox.put(window) for window in self._windows.push(item))
+        broken_before = self._windows.broken
+        windows = self._windows.push(item)
+        if broken := self._windows.broken - broken_before:
+            self._metrics.count("windows_broken_total", broken, source=self._source)
+        return all(self._mailbox.put(window) for window in windows)

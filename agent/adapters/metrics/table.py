@@ -48,6 +48,12 @@ TABLE: Final = (
         "Frames and windows that were not inferred, by cause.",
         ("source", "cause"),
     ),
+    Metric(
+        "windows_broken_total",
+        "count",
+        "Windows begun and given up, because a sample lacked a channel or had a bad one.",
+        ("source",),
+    ),
     Metric("objects_total", "count", "Objects that were detected.", ("source",)),
     Metric("source_restarts_total", "count", "Times a source failed, by code.", ("source", "code")),
     Metric("source_hangs_total", "count", "Times a source's thread hung and was abandoned.", ("source",)),
