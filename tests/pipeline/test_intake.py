@@ -40,7 +40,7 @@ async def test_windows_given_up_are_counted() -> None:
 
     assert intake.accept(readings(1, first=0))
     assert intake.accept(readings(2, first=1, quality="bad"))
-    assert metrics.counts == {"windows_broken_total source=motor": 1}
+    assert not metrics.counts  # its moment may still bring more
     assert intake.accept(readings(3, 4, first=2))
 
     assert metrics.counts == {"windows_broken_total source=motor": 1}
