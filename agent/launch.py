@@ -12,6 +12,7 @@ from agent.adapters.http.server import HttpServer
 from agent.adapters.metrics.prometheus import PrometheusMetrics
 from agent.adapters.outbox import SqliteOutbox
 from agent.adapters.system.clock import SystemClock
+from agent.adapters.system.limits import read_limits
 from agent.adapters.system.memory import peak_memory_mb
 from agent.adapters.system.notify import Notifier
 from agent.adapters.system.run_record import Ending, RunRecord
@@ -20,6 +21,7 @@ from agent.contract import payloads
 from agent.contract.policy import PolicyDocument
 from agent.contract.schemas import schema_hashes
 from agent.domain.latency import STAGES
+from agent.memory_plan import cameras_of, needs_of, plan_memory
 from agent.pipeline.supervise import Ticks, in_thread
 from agent.ports import Condition, Status
 from agent.report import MessageFlow, Percentiles, RunReport, SourceFlow
@@ -58,7 +60,7 @@ async def run_agent(
     began_ns = clock.now().monotonic_ns
     metrics = PrometheusMetrics(version=__version__)
     record = RunRecord(state_dir=settings.state_dir, version=__version__, boot=clock.boot)
-    plan = assembly.plan_lanes(document.policy)
+    plan = await in_thread("plan", lambda: _plan(settings, document))
     # A session's threads are started here, and give way as the lanes do that call them.
     models = await in_thread(
         "load-models",
@@ -140,6 +142,29 @@ class _LateCondition:
         """From now on this is whom to tell."""
         self._report = report
         self(*self._early)
+
+
+def _plan(settings: Settings, document: PolicyDocument) -> assembly.LanePlan:
+    """The lanes that the policy asks for, or as many of them as there is memory for.
+
+    Raises:
+        ConfigError: there is none for a single one.
+    """
+    policy = document.policy
+    plan = assembly.plan_lanes(policy)
+    memory = plan_memory(
+        needs_of(policy, settings), cameras=cameras_of(policy), lanes=plan.lanes, limits=read_limits()
+    )
+    tell = log.warning if memory.shrunk else log.info
+    tell(
+        "memory.planned",
+        lanes=memory.lanes,
+        asked_lanes=memory.asked_lanes,
+        need_mb=round(memory.need_mb),
+        most_mb=round(memory.most_mb),
+        bound_by=memory.bound_by,
+    )
+    return assembly.LanePlan(lanes=memory.lanes, threads=plan.lanes * plan.threads // memory.lanes)
 
 
 def _advise(settings: Settings, document: PolicyDocument) -> None:

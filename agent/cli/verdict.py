@@ -1,15 +1,17 @@
 """What there is to say of a node's settings and policy, before it runs by them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from agent.adapters.mqtt import TlsFiles
 from agent.adapters.mqtt.tls import make_context
+from agent.adapters.system.limits import read_limits
 from agent.contract.policy import PolicyDocument
 from agent.contract.problems import Problem
 from agent.domain.errors import ConfigError
+from agent.memory_plan import MemoryPlan, cameras_of, needs_of, plan_memory
 from agent.settings import InvalidConfigError, Settings, load_policy, load_settings
 from agent.settings.advice import advice_on_policy, advice_on_settings
 
@@ -22,6 +24,7 @@ class Verdict:
     document: PolicyDocument | None
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
+    memory: MemoryPlan | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -39,6 +42,7 @@ class Verdict:
                 for each in self.problems
             ],
             "warnings": self.warnings,
+            "memory": asdict(self.memory) if self.memory else None,
             "settings": self.settings.model_dump(mode="json") if self.settings else None,
             "policy": self.document.model_dump(mode="json") if self.document else None,
         }
@@ -47,6 +51,8 @@ class Verdict:
         """Lines for a person: what is wrong, or what would run, and what is probably not meant."""
         if self.settings and self.document and not self.problems:
             yield from _summary(self.settings, self.document)
+            if self.memory:
+                yield f"memory   {self.memory}"
         yield from map(str, self.problems)
         for warning in self.warnings:
             yield f"warning: {warning}"
@@ -69,7 +75,37 @@ def judge(settings_file: Path, policy_file: Path | None, *, look_at_files: bool)
         warnings += (
             advice_on_policy(document.policy, settings, look_at_files=look_at_files) if document else ()
         )
-    return Verdict(settings=settings, document=document, problems=tuple(problems), warnings=tuple(warnings))
+    memory = None
+    if settings and document and look_at_files and not problems:
+        try:
+            memory = _memory(settings, document)
+        except ConfigError as error:
+            problems.append(
+                Problem(
+                    message=error.message,
+                    path=("policy", error.path),
+                    file=str(policy_file or settings.policy_file),
+                    code=error.code,
+                )
+            )
+    return Verdict(
+        settings=settings,
+        document=document,
+        problems=tuple(problems),
+        warnings=tuple(warnings),
+        memory=memory,
+    )
+
+
+def _memory(settings: Settings, document: PolicyDocument) -> MemoryPlan:
+    """What the policy needs of this machine. Raises: ConfigError (more than it has)."""
+    from agent.assembly import plan_lanes
+
+    policy = document.policy
+    lanes = plan_lanes(policy).lanes
+    return plan_memory(
+        needs_of(policy, settings), cameras=cameras_of(policy), lanes=lanes, limits=read_limits()
+    )
 
 
 def _settings(file: Path, *, look_at_files: bool) -> tuple[Settings | None, list[Problem]]:

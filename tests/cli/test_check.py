@@ -43,6 +43,16 @@ def folder(tmp_path: Path) -> Path:
 BOTH: Final = ("--settings", "agent.toml", "--policy", "policy.yaml")
 
 
+def test_check_refuses_what_no_memory_of_this_machine_would_hold(folder: Path) -> None:
+    with (folder / "media" / "people.onnx").open("r+b") as model:
+        model.truncate(1 << 42)  # a hole: no block of the disk is taken
+    done = check(folder, *BOTH, "--json")
+    assert done.returncode == os.EX_CONFIG
+    (problem,) = json.loads(done.stdout)["problems"]
+    assert (problem["path"], problem["code"]) == ("policy.models", "E_SPACE")
+    assert "a smaller model" in problem["message"]
+
+
 def test_check_tells_what_would_run_and_what_would_not(folder: Path) -> None:
     done = check(folder, *BOTH)
     assert (done.returncode, done.stderr) == (0, "")
@@ -50,6 +60,7 @@ def test_check_tells_what_would_run_and_what_would_not(folder: Path) -> None:
     assert "broker   mqtts://broker:8883\n" in done.stdout
     assert "model    people: people.onnx on cpu\n" in done.stdout
     assert "source   door: synthetic, model people\n" in done.stdout
+    assert "memory   about " in done.stdout
     assert "warning: policy.rules: crowd: validated, but this version runs no rules\n" in done.stdout
     assert "warning: allowed_hosts is empty" in done.stdout
 
