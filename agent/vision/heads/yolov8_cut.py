@@ -10,6 +10,7 @@ Source: Ultralytics, `Detect.decode_bboxes`, `DFL`, `Pose.kpts_decode`, `make_an
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, Literal
 
 import numpy as np
@@ -57,7 +58,7 @@ class YoloV8CutHead:
         self.task: Literal["detect", "pose"] = self._table.task
         self._numbers = keypoint_shape[1] if keypoint_shape else 0
         self._strides = strides
-        self._bins = np.arange(bins, dtype=np.float32)
+        self._moments = np.stack([np.arange(bins), np.ones(bins)]).astype(np.float32)
 
     def decode(
         self, outputs: Sequence[NDArray[np.float32]], letterbox: Letterbox, thresholds: Thresholds
@@ -80,26 +81,24 @@ class YoloV8CutHead:
     ) -> NDArray[np.float32]:
         """The exported graph's columns for `anchors`, for an input of `size`: boxes, classes, keypoints."""
         boxes, classes, *points = (output.take(anchors, axis=1) for output in outputs)
-        corner, stride = cells_at(anchors, size, self._strides)
-        cells: NDArray[np.float32] = corner + np.float32(0.5)
+        places = _places(size, self._strides).take(anchors, axis=1)
+        cells, stride = places[:2], places[2]
         edges = self._expectation(boxes)
         near, far = cells - edges[:2], cells + edges[2:]
-        rows: list[NDArray[np.float32]] = [
-            (near + far) * np.float32(0.5) * stride,
-            (far - near) * stride,
-            _sigmoid(classes),
-        ]
-        if points:
-            rows.append(self._keypoints(points[0], cells, stride))
-        return np.concatenate(rows)
+        placed = ((near + far) * np.float32(0.5) * stride, (far - near) * stride)
+        return np.concatenate(
+            [*placed, _sigmoid(classes), *(self._keypoints(one, cells, stride) for one in points)]
+        )
 
     def _expectation(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """The mean of each edge's distribution: float32 `[4, n]`, in strides."""
-        edges = logits.reshape(4, len(self._bins), -1)
+        edges = logits.reshape(4, self._moments.shape[1], -1)
         # What is infinite becomes NaN, which is told of the box.
         with np.errstate(invalid="ignore"):
             weights = np.exp(edges - edges.max(axis=1, keepdims=True))
-        mean: NDArray[np.float32] = np.einsum("ebn,b->en", weights, self._bins) / weights.sum(axis=1)
+        # [edges, 2, n]: what the bins weigh together with their numbers, and without.
+        sums = self._moments @ weights
+        mean: NDArray[np.float32] = sums[:, 0] / sums[:, 1]
         return mean
 
     def _keypoints(
@@ -151,6 +150,15 @@ def _read_head(text: str) -> tuple[tuple[int, ...], int]:
     if not strides or min(strides) < 1 or bins < 1:
         raise ValueError(f"metadata {HEAD_KEY} is {text[:80]!r}; strides and bins are above 0")
     return strides, bins
+
+
+@lru_cache(maxsize=8)
+def _places(size: Size, strides: tuple[int, ...]) -> NDArray[np.float32]:
+    """The middle of every anchor's cell, x and y in strides, and its stride in pixels: `[3, A]`."""
+    corners, stride = cells_at(np.arange(cell_count(size, strides)), size, strides)
+    places: NDArray[np.float32] = np.concatenate([corners + np.float32(0.5), stride[None]])
+    places.flags.writeable = False
+    return places
 
 
 def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:

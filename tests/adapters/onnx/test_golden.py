@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from agent.adapters.onnx import load_model
 from agent.adapters.onnx.detector import OnnxDetector
+from agent.adapters.onnx.prepared import PreparedGraphs
+from agent.adapters.onnx.preparing import Rewrite
 from agent.domain.thresholds import Thresholds
 from agent.ports import Look
 
@@ -52,9 +54,13 @@ def pictures(testdata: Path, recorded: dict[str, Any]) -> list[tuple[NDArray[np.
     return found
 
 
+@pytest.mark.parametrize("rewrite", ["off", "exact", "cut"])
 @pytest.mark.parametrize("name", ["yolo11n-person", "yolo11n-pose"])
-def test_detections_equal_the_golden_ones(testdata: Path, name: str) -> None:
-    model = load(testdata, name)
+def test_detections_equal_the_golden_ones(
+    testdata: Path, tmp_path: Path, name: str, rewrite: Rewrite
+) -> None:
+    model = load(testdata, name, rewrite=rewrite, prepared=PreparedGraphs(folder=tmp_path / "graphs"))
+    assert model.facts.graph == {"off": "exported"}.get(rewrite, rewrite)
     compared = 0
     for pixels, objects in pictures(testdata, golden(testdata, name)):
         (found,), _ = model.detect([Look(pixels, Thresholds(confidence=0.25, iou=0.45))])
