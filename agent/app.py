@@ -31,6 +31,7 @@ from agent.pipeline.handover import Handover
 from agent.pipeline.health import Health, Machine
 from agent.pipeline.inference import InferenceWorker
 from agent.pipeline.intake import FrameIntake, ReadingIntake
+from agent.pipeline.overload import Overload
 from agent.pipeline.results import Result
 from agent.pipeline.scheduler import Scheduler
 from agent.pipeline.supervise import Ticks, all_ended, feed_watchdog, measure_loop_lag, start_thread, within
@@ -124,6 +125,17 @@ class Agent:
             on_condition=self.health.report,
             on_replaced=self._on_replaced,
         )
+        self.overload = Overload(
+            scheduler=self.scheduler,
+            lanes=plan.lanes,
+            mode=policy.power.mode,
+            max_temperature_c=policy.power.max_temperature_c,
+            strain=assembly.strain(),
+            clock=clock,
+            metrics=metrics,
+            ticks=self.ticks,
+            on_condition=self.health.report,
+        )
         self.eventing = Eventing(
             results=self.results,
             outbox=outbox,
@@ -183,6 +195,7 @@ class Agent:
                 "delivery": [group.create_task(self.delivery.run(), name="delivery")],
             }
             group.create_task(self.health.run(quiet), name="health")
+            group.create_task(self.overload.run(quiet), name="overload")
             group.create_task(self._watch(quiet), name="watchdog")
             upgrading = group.create_task(self.upgrading.run(), name="upgrading")
             group.create_task(

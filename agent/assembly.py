@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import assert_never
 
 import cv2
@@ -18,10 +19,13 @@ from agent.adapters.mqtt.tls import TlsFiles
 from agent.adapters.onnx.anomaly import OnnxAnomaly
 from agent.adapters.onnx.detector import OnnxDetector
 from agent.adapters.sensors.system import SystemSensor
+from agent.adapters.system.temperature import HEATED_BY_INFERENCE, temperatures_c
+from agent.adapters.throttling import Throttling
 from agent.contract import sources
 from agent.contract.policy import Policy
 from agent.domain.errors import Code, RefusedError
 from agent.domain.ids import ModelName
+from agent.pipeline.overload import Strain
 from agent.ports import AnomalyModel, Clock, DetectorModel, FrameSource, ReadingSource
 from agent.settings import Settings, resolve_media
 
@@ -97,6 +101,18 @@ def link(settings: Settings, *, clock: Clock) -> MqttLink:
         password_file=broker.password_file,
         dial_timeout_s=broker.connect_timeout_s,
     )
+
+
+def strain(root: Path = Path("/")) -> Callable[[], Strain]:
+    """What tells how hot this board is, and who slows it down. Reads files: for a thread of its own."""
+    throttling = Throttling(root)
+
+    def read() -> Strain:
+        told = temperatures_c(sys=root / "sys")
+        heated = [celsius for kind, celsius in told.items() if kind in HEATED_BY_INFERENCE]
+        return Strain(max(heated, default=None), throttling.read())
+
+    return read
 
 
 def as_detector(model: DetectorModel | AnomalyModel | None, *, source: str) -> DetectorModel | None:

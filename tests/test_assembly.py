@@ -8,7 +8,9 @@ from agent import assembly
 from agent.adapters.onnx import load_model
 from agent.contract import sources
 from agent.domain.errors import RefusedError
+from agent.pipeline.overload import Strain
 from agent.settings import Settings
+from tests.adapters.sensors.boards import JETSON_NANO, write_board
 
 VIBRATION = Path(__file__).parents[1] / "agent/demo/models/vibration.onnx"
 
@@ -54,3 +56,17 @@ def test_disk_that_the_system_sensor_watches_is_the_outboxs(
     assert readings is not None
     assert asked == [str(tmp_path)]
     assert [reading.value for reading in readings if reading.name == "disk_used"] == [12.5]
+
+
+def test_strain_is_the_hottest_of_what_inference_heats_and_who_throttles(tmp_path: Path) -> None:
+    board = {**JETSON_NANO, "sys/class/thermal/cooling_device1/cur_state": "4"}
+    read = assembly.strain(write_board(tmp_path, board))
+    assert read() == Strain(temperature_c=41.2, throttled=("cpu-balanced",))
+
+    write_board(tmp_path, {"sys/class/thermal/thermal_zone1/temp": "91000"})
+    assert read() == Strain(temperature_c=91.0, throttled=("cpu-balanced",))
+
+
+def test_a_disk_is_no_reason_to_do_less(tmp_path: Path) -> None:
+    hot_disk = {"sys/class/hwmon/hwmon0/name": "nvme", "sys/class/hwmon/hwmon0/temp1_input": "99000"}
+    assert assembly.strain(write_board(tmp_path, hot_disk))() == Strain()

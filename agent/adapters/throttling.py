@@ -46,7 +46,7 @@ def throttlers(root: Path) -> tuple[str, ...] | None:
 
 
 class Throttling:
-    """What slows the machine down, looked at again and again: some of it shows only as a change.
+    """What slows the machine down, looked at again and again: some of it shows only as a change since `read`.
 
     x86 counts throttling events, and a core's highest allowed frequency falls below what it was. A limit
     that was there from the beginning is somebody's choice (`nvpmodel`, `cpupower`), not heat.
@@ -56,7 +56,6 @@ class Throttling:
         self._root = root
         self._events: dict[Path, float] = {}
         self._allowed_khz: dict[Path, float] = {}
-        self.read()
 
     def read(self) -> tuple[str, ...]:
         """Who slows the machine down, or did since the last call. Reads files: call it off the event loop."""

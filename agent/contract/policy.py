@@ -153,8 +153,20 @@ class Power(Part):
 
     mode: Annotated[
         Literal["full", "balanced", "eco"],
-        Field(description="How much of the machine is used."),
+        Field(
+            description="What is given up at least. `full`: nothing; `balanced`: half the rate of the least "
+            "important cameras; `eco`: all of rate, input size and lanes, short of pausing a camera."
+        ),
     ] = "full"
+    max_temperature_c: Annotated[
+        float,
+        Field(
+            ge=40,
+            le=110,
+            description="As hot as this, processor, GPU or board, the node does less and less, until it is "
+            "5 °C cooler.",
+        ),
+    ] = 85.0
     lanes: Annotated[
         Literal["auto", "latency", "throughput"] | Annotated[int, Field(ge=1, le=64)],
         Field(

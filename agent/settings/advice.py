@@ -45,8 +45,6 @@ def _not_run_yet(policy: Policy) -> Iterator[str]:
         yield f"policy.rules: {', '.join(policy.rules)}: validated, but this version runs no rules"
     if policy.publish.keep_until == "stored":
         yield "policy.publish.keep_until: this version keeps a row until the broker has it, not the consumer"
-    if policy.power.mode != "full":
-        yield f"policy.power.mode: {policy.power.mode}: this version always works as in full"
     zoned = [
         name for name, source in policy.sources.items() if isinstance(source, CameraPart) and source.zones
     ]

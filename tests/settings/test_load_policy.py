@@ -173,7 +173,6 @@ def test_advice_tells_what_is_probably_not_meant(settings: Settings) -> None:
             },
             "rules": {"r": {"when": "true"}},
             "publish": {"keep_until": "stored"},
-            "power": {"mode": "eco"},
         }
     )
     said = "\n".join(advice_on_policy(policy, settings))
@@ -184,7 +183,6 @@ def test_advice_tells_what_is_probably_not_meant(settings: Settings) -> None:
         "door.secret: over http",
         "clip.path",
         "keep_until",
-        "eco",
         "clip: it has",
     ):
         assert words in said

@@ -17,6 +17,9 @@ _KINDS: Final = (
 )
 """Kind by parts of a sensor's name, first match wins; the nameless kind is not told."""
 
+HEATED_BY_INFERENCE: Final = frozenset({"cpu", "gpu", "board"})
+"""A disk has limits of its own."""
+
 _PLAUSIBLE_C: Final = (-40.0, 150.0)
 """A zone whose block is powered down says something like -256."""
 
