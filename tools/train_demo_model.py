@@ -2,8 +2,8 @@
 
     python -m tools.train_demo_model --seed 0
 
-needs the packages of `nanofleet[cpu,train]`. Each model has random numbers of its own, so `--only` gives the
-same one as a run of both would.
+needs the packages of `nanofleet[cpu,train,eval]`. Each model has random numbers of its own, so `--only` gives
+the same one as a run of both would.
 """
 
 import json

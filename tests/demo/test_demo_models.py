@@ -17,7 +17,7 @@ from agent.adapters.onnx.load import load_model
 from agent.adapters.sensors.vibration_signal import CHANNELS, Fault, VibrationSignal
 from agent.domain.thresholds import Thresholds
 from agent.ports import Look
-from tools.demo_training.average_precision import Scored, average_precision
+from agent.workbench.average_precision import Scored, evaluate
 
 _MODELS = Path(agent.demo.__file__).parent / "models"
 _PARTS, _VIBRATION = _MODELS / "parts.onnx", _MODELS / "vibration.onnx"
@@ -83,9 +83,9 @@ def test_parts_model_finds_what_is_there(shape: Literal["file", "auto"], width: 
             (found,), _ = model.detect([look])
             truth = scene.truth(number)
             scored.append(Scored(found.boxes, found.confidence, found.class_id, truth.boxes, truth.class_id))
-    precision = average_precision(scored, classes=len(CLASS_NAMES))
-    assert precision[:, 0].mean() > 0.93
-    assert precision.mean() > 0.7
+    figures = evaluate(scored, dict(enumerate(CLASS_NAMES)))
+    assert figures.map50 > 0.93
+    assert figures.map50_95 > 0.7
 
 
 def test_parts_model_finds_what_the_demos_moving_belt_shows(parts: OnnxDetector) -> None:
@@ -96,7 +96,7 @@ def test_parts_model_finds_what_the_demos_moving_belt_shows(parts: OnnxDetector)
         (found,), _ = parts.detect([look])
         truth = scene.truth(number)
         scored.append(Scored(found.boxes, found.confidence, found.class_id, truth.boxes, truth.class_id))
-    assert average_precision(scored, classes=len(CLASS_NAMES))[:, 0].mean() > 0.93
+    assert evaluate(scored, dict(enumerate(CLASS_NAMES))).map50 > 0.93
 
 
 def test_parts_model_finds_nothing_on_grey(parts: OnnxDetector) -> None:

@@ -14,7 +14,7 @@ from agent.adapters.onnx.load import load_model
 from agent.adapters.sensors.vibration_signal import Fault, VibrationSignal
 from agent.domain.thresholds import Thresholds
 from agent.ports import Look
-from tools.demo_training.average_precision import Scored, average_precision
+from agent.workbench.average_precision import Scored, evaluate
 from tools.demo_training.pictures import UNSEEN_OFFSET
 
 # Average precision wants the whole curve, so nearly everything passes; the rest is the agent's default.
@@ -70,14 +70,14 @@ def evaluate_detector(
         truth = scene.truth(index)
         scored.append(Scored(found.boxes, found.confidence, found.class_id, truth.boxes, truth.class_id))
         progress((index + 1) / scenes)
-    precision = average_precision(scored, classes=len(model.facts.class_names))
+    figures = evaluate(scored, model.facts.class_names)
     return DetectorFigures(
         scenes=scenes,
         parts=sum(len(picture.true_class_id) for picture in scored),
-        map50=float(precision[:, 0].mean()),
-        map50_95=float(precision.mean()),
-        ap50=[float(value) for value in precision[:, 0]],
-        ap50_95=[float(value) for value in precision.mean(1)],
+        map50=figures.map50,
+        map50_95=figures.map50_95,
+        ap50=[one.ap50 for one in figures.classes],
+        ap50_95=[one.ap50_95 for one in figures.classes],
         run_ms=float(np.median(run_ms)),
     )
 

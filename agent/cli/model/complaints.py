@@ -19,12 +19,14 @@ def told(command: str) -> Iterator[None]:
     from agent.adapters.logs.scrub import Scrubber
 
     # Standard output belongs to the results.
-    configure_logging(stream=sys.stderr, scrubber=Scrubber(), level="warning")
+    logging = configure_logging(stream=sys.stderr, scrubber=Scrubber(), level="warning")
     try:
         yield
     except NanofleetError as error:
         complain(command, error.message)
         raise typer.Exit(os.EX_CONFIG if isinstance(error, ConfigError) else 1) from error
+    finally:
+        logging.close()
 
 
 def complain(command: str, message: str) -> None:
