@@ -64,6 +64,11 @@ class OnnxAnomaly:
     def threshold(self) -> float:
         return self._metadata.threshold
 
+    @property
+    def normalisation(self) -> str:
+        """What is done to the samples first: mean_std, minmax or none."""
+        return self._metadata.normalisation.method
+
     def typical_window(self) -> NDArray[np.float32]:
         """A window in which every sample is the mean, or the middle of the range."""
         return np.repeat(self._metadata.normalisation.centre[None], self._metadata.window, axis=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from agent.cli.model.check_windows import check_windows
 from agent.cli.model.evaluate import evaluate
 from agent.cli.model.export import export
 from agent.cli.model.inspect import inspect
@@ -17,3 +18,4 @@ app.command("verify")(verify)
 app.command("export")(export)
 app.command("eval")(evaluate)
 app.command("prepare")(prepare)
+app.command("check-windows")(check_windows)

@@ -70,7 +70,7 @@ def test_wrong_value_is_told_with_what_would_be_right(changes: dict[str, Any], t
 def test_words_may_stand_without_quotes() -> None:
     said = window_metadata() | {"kind": "classifier", "classes": "['a', 'b']", "normal": "a"}
     read = read_window_metadata(said)
-    assert (read.kind, read.anomalous) == ("classifier", {"b"})
+    assert (read.kind, read.anomalous) == ("classifier", frozenset({"b"}))
 
 
 def test_features_are_those_of_the_textbooks() -> None:
