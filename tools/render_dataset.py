@@ -1,6 +1,6 @@
-"""Render pictures of the conveyor with their truth, as a dataset in YOLO's or COCO's form.
+"""Render pictures of the conveyor with their truth, as a dataset in YOLO's form and in COCO's.
 
-    python -m tools.render_dataset FOLDER --form yolo --pictures 20
+    python -m tools.render_dataset FOLDER --pictures 20
 
 For trying `nanofleet model eval`, and for its tests. The same seed gives the same pictures.
 """
@@ -8,7 +8,6 @@ For trying `nanofleet model eval`, and for its tests. The same seed gives the sa
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,14 +19,7 @@ from agent.adapters.cameras.conveyor import CLASS_NAMES, ConveyorScene, Truth
 _FORMATS = ((640, 480), (1280, 720))
 
 
-class Form(StrEnum):
-    """How the truth is written."""
-
-    YOLO = "yolo"
-    COCO = "coco"
-
-
-def render(folder: Path, *, form: Form, pictures: int, seed: int) -> None:
+def render(folder: Path, *, pictures: int, seed: int) -> None:
     """Each picture of a scene of its own, half 4:3 and half 16:9, as in the demo model's evaluation."""
     images = folder / "images"
     images.mkdir(parents=True)
@@ -37,10 +29,8 @@ def render(folder: Path, *, form: Form, pictures: int, seed: int) -> None:
         scene = ConveyorScene(width_px=width_px, height_px=height_px, seed=seed + index, shuffled=True)
         cv2.imwrite(str(images / f"{index:04d}.png"), scene.render(index))
         truths.append(scene.truth(index))
-    if form is Form.YOLO:
-        _write_yolo(folder, truths)
-    else:
-        _write_coco(folder, truths)
+    _write_yolo(folder, truths)
+    _write_coco(folder, truths)
 
 
 def _write_yolo(folder: Path, truths: list[Truth]) -> None:
@@ -90,12 +80,11 @@ def _write_coco(folder: Path, truths: list[Truth]) -> None:
 def main(
     folder: Annotated[Path, typer.Argument(help="A folder to make.")],
     *,
-    form: Annotated[Form, typer.Option(help="How the truth is written.")] = Form.YOLO,
     pictures: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the first scene.")] = 1_000_000,
 ) -> None:
-    """Render a dataset."""
-    render(folder, form=form, pictures=pictures, seed=seed)
+    """Render a dataset: images/ with labels/ and data.yaml (YOLO) and instances.json (COCO)."""
+    render(folder, pictures=pictures, seed=seed)
 
 
 if __name__ == "__main__":

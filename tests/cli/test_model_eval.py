@@ -11,28 +11,31 @@ import cv2
 import pytest
 
 from tests.cli.model_command import PARTS, VIBRATION, model, refused
-from tools.render_dataset import Form, render
+from tools.render_dataset import render
 
-_PICTURES = 12
+_PICTURES = 8
 
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same pictures in both forms."""
-    folder = tmp_path_factory.mktemp("datasets")
-    for form in Form:
-        render(folder / form.value, form=form, pictures=_PICTURES, seed=910_000_000)
+    """The same pictures in both forms, in one folder."""
+    folder = tmp_path_factory.mktemp("dataset") / "parts"
+    render(folder, pictures=_PICTURES, seed=910_000_000)
     return folder
 
 
 @pytest.fixture
 def yolo(rendered: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(rendered / "yolo", tmp_path / "yolo"))
+    copied = Path(shutil.copytree(rendered, tmp_path / "yolo"))
+    (copied / "instances.json").unlink()
+    return copied
 
 
 @pytest.fixture
 def coco(rendered: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(rendered / "coco", tmp_path / "coco"))
+    copied = Path(shutil.copytree(rendered, tmp_path / "coco"))
+    (copied / "data.yaml").unlink()
+    return copied
 
 
 def figures(*arguments: object) -> dict[str, Any]:
@@ -49,7 +52,7 @@ def change(folder: Path, edit: dict[str, Any]) -> None:
 
 
 def test_both_forms_of_the_same_pictures_give_the_same_figures(rendered: Path) -> None:
-    first, second = figures(rendered / "yolo"), figures(rendered / "coco")
+    first, second = figures(rendered), figures(rendered / "instances.json")
     assert first == second
     assert (first["pictures"], first["problems"]) == (_PICTURES, [])
     assert [one["name"] for one in first["classes"]] == ["bolt", "nut", "washer", "gear"]
@@ -61,7 +64,7 @@ def test_both_forms_of_the_same_pictures_give_the_same_figures(rendered: Path) -
 
 def test_eval_shows_a_table_and_draws_the_curve(rendered: Path, tmp_path: Path) -> None:
     plot = tmp_path / "curve.png"
-    done = model("eval", PARTS, rendered / "yolo/data.yaml", "--plot", plot)
+    done = model("eval", PARTS, rendered / "data.yaml", "--plot", plot)
     assert (done.exit_code, done.stderr) == (0, "")
     for word in ("AP50-95", "washer", "mean", f"{_PICTURES} pictures"):
         assert word in done.stdout
@@ -172,7 +175,7 @@ def test_what_is_no_dataset_is_refused_in_one_sentence(
 
 
 def test_bad_arguments_are_refused_in_one_sentence(rendered: Path, tmp_path: Path) -> None:
-    dataset = rendered / "yolo"
+    dataset = rendered
     refused(model("eval", tmp_path / "no.onnx", dataset), saying="no.onnx cannot be read")
     refused(model("eval", VIBRATION, dataset), saying="a detector or pose model is wanted")
     refused(model("eval", PARTS, tmp_path / "nowhere"), saying="there is no such dataset")
