@@ -31,8 +31,8 @@ _BYTES_A_PIXEL: Final = 75.0
 _BYTES_A_PIXEL_AND_MB: Final = 1.0
 """Of one lane: activations grow with the model's width, and so with its file."""
 _WITHOUT_ARENA: Final = 2.2
-_OPENVINO: Final = 4.0
-"""It keeps the file, its own graph and packed weights."""
+_OPENVINO: Final = 8.0
+"""It keeps the file, its own graph, packed weights and the threads of its own scheduler."""
 
 _SPARE: Final = 0.1
 """Of what there is: for the kernel, and for what the estimate does not know."""

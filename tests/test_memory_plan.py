@@ -14,6 +14,9 @@ MEDIUM = ModelNeed("heavy", file_mb=98.8, input_px=640 * 640)
 LOW = ModelNeed("people", file_mb=12.3, input_px=384 * 640)
 
 
+OPENVINO = ModelNeed("people", file_mb=12.3, input_px=640 * 640, provider="openvino")
+
+
 def limits(total_mb: float, *, left_mb: float, taken_mb: float = 100.0) -> MemoryLimits:
     return MemoryLimits(MemoryBound("the limit of /sys/fs/cgroup/nanofleet", total_mb, left_mb), taken_mb)
 
@@ -32,6 +35,7 @@ def limits(total_mb: float, *, left_mb: float, taken_mb: float = 100.0) -> Memor
         (LOW, 4, True, 192.2),
         (SMALL, 2, True, 235.3),
         (MEDIUM, 1, True, 339.0),
+        (OPENVINO, 1, True, 249.4),
         (MEDIUM, 2, True, 356.2),
     ],
 )
