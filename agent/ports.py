@@ -102,7 +102,7 @@ class ModelFacts:
     name: str
     version: str
     sha256: str
-    task: Literal["detect", "pose", "anomaly"]
+    task: Literal["detect", "pose", "classify", "anomaly"]
     class_names: Mapping[int, str]
     provider_asked: str
     provider_used: str

@@ -24,7 +24,12 @@ COLOUR_BOX: Final = (48.0, 32.0, 20.0, 10.0)
 
 _OPSET: Final = 17
 _IR: Final = 10
-_TYPES: Final = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
+_TYPES: Final = {
+    "float32": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT16,
+    "int64": TensorProto.INT64,
+    "int32": TensorProto.INT32,
+}
 
 Sides = tuple[int | str, int | str, int | str, int | str]
 
@@ -82,6 +87,50 @@ def constant_detector(
         path,
         nodes=nodes,
         constants={"zero": np.array(0.0, np.float32), "answer": answer},
+        inputs=[("images", "float32", (1, 3, *size))],
+        outputs=[("output0", "float32", answer.shape)],
+        metadata=metadata,
+    )
+
+
+def colour_answer(
+    path: Path,
+    answer: NDArray[np.float32],
+    *,
+    colour_at: dict[tuple[int, ...], int],
+    window: tuple[int, int, int, int],
+    size: tuple[int, int],
+    scale: float,
+    metadata: dict[str, str],
+) -> Path:
+    """A model that gives `answer`, but at each place of `colour_at` adds the mean of a channel over `scale`.
+
+    The mean is of `window` (top, left, bottom, right) of an input of `size` (height, width).
+    """
+    top, left, bottom, right = window
+    weights = np.zeros((1, 1, *size), np.float32)
+    weights[..., top:bottom, left:right] = 1 / ((bottom - top) * (right - left) * scale)
+    places = np.zeros((3, answer.size), np.float32)
+    for place, channel in colour_at.items():
+        places[channel, np.ravel_multi_index(place, answer.shape)] = 1
+    nodes = [
+        helper.make_node("Mul", ["images", "weights"], ["weighed"]),
+        helper.make_node("ReduceSum", ["weighed", "axes"], ["means"], keepdims=0),
+        helper.make_node("MatMul", ["means", "places"], ["flat"]),
+        helper.make_node("Reshape", ["flat", "shape"], ["added"]),
+        helper.make_node("Add", ["answer", "added"], ["output0"]),
+    ]
+    constants = {
+        "weights": weights,
+        "axes": np.array([2, 3]),
+        "places": places,
+        "shape": np.array(answer.shape),
+        "answer": answer,
+    }
+    return _save(
+        path,
+        nodes=nodes,
+        constants=constants,
         inputs=[("images", "float32", (1, 3, *size))],
         outputs=[("output0", "float32", answer.shape)],
         metadata=metadata,

@@ -100,7 +100,7 @@ class ModelCard(Part):
         Field(description="Of its weights; what is golden comes from the model at fp32."),
     ] = "fp32"
     task: Annotated[
-        Literal["detect", "pose", "anomaly"] | None,
+        Literal["detect", "pose", "classify", "anomaly"] | None,
         Field(description="What it is for."),
     ] = None
     head: Annotated[

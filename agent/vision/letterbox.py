@@ -4,7 +4,7 @@ Four placements, each a trainer's own: `centre` keeps the aspect and pads on bot
 and pads below and right, `stretch` fills the input without keeping it, `crop` fills it with the middle.
 
 Source: the rounding of `centre` is that of Ultralytics' ``LetterBox(auto=False, scaleup=True)`` and
-``scale_boxes``, so that boxes agree with the trainer's own.
+``scale_boxes`` (8.4), so that boxes agree with the trainer's own.
 """
 
 from dataclasses import dataclass
@@ -77,11 +77,13 @@ class Letterbox:
         resized = Size(max(round(frame.height_px * gain), 1), max(round(frame.width_px * gain), 1))
         left_px = round((input_size.width_px - resized.width_px) / 2 - _HALF)
         top_px = round((input_size.height_px - resized.height_px) / 2 - _HALF)
-        return cls(frame, input_size, gain, gain, resized, left_px, top_px)
+        # The sides are rounded each by itself, so that what was done is not quite the same along both.
+        gain_x, gain_y = resized.width_px / frame.width_px, resized.height_px / frame.height_px
+        return cls(frame, input_size, gain_x, gain_y, resized, left_px, top_px)
 
     @classmethod
     def _cornered(cls, frame: Size, input_size: Size) -> Self:
-        """Source: YOLOX, `preproc`: sides are cut to whole pixels, not rounded."""
+        """Source: YOLOX, `preproc` and `demo.py`: sides are cut to whole pixels, boxes come by the gain."""
         gain = _gain_inside(frame, input_size)
         resized = Size(max(int(frame.height_px * gain), 1), max(int(frame.width_px * gain), 1))
         return cls(frame, input_size, gain, gain, resized, 0, 0)
@@ -103,6 +105,11 @@ class Letterbox:
             left_px=-round((resized.width_px - input_size.width_px) / 2),
             top_px=-round((resized.height_px - input_size.height_px) / 2),
         )
+
+    @property
+    def shown(self) -> Size:
+        """What the input shows, padding included, in pixels of the frame; the frame where it is stretched."""
+        return Size(round(self.input.height_px / self.gain_y), round(self.input.width_px / self.gain_x))
 
     def boxes_to_frame(self, boxes: NDArray[np.floating]) -> NDArray[np.float64]:
         """`boxes` `[N, 4]`, x1, y1, x2, y2 of the input, as pixels of the frame, clipped to it."""

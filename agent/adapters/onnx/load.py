@@ -27,6 +27,7 @@ from agent.ports import AnomalyModel, DetectorModel, ModelFacts
 from agent.vision.feeding import Element
 from agent.vision.heads import Evidence, Head, Output
 from agent.vision.heads.choose import choose_head
+from agent.vision.heads.end2end import EndToEndHead
 from agent.vision.letterbox import Size
 
 log = structlog.get_logger(__name__)
@@ -102,13 +103,16 @@ def _detector(
     metadata = read_detector(session.metadata)
     element = _element(session)
     batch, _, height, width = session.inputs[0].shape
+    if task == "classify" and shape == "auto":
+        # It sees the middle of a picture, at the size that it was trained at.
+        shape = "file"
     chosen = input_shape.choose(
         shape, sides=(height, width), said=metadata.input_size, stride=metadata.stride
     )
     # Where each camera gets its own size, 2 x 3 strides show the form of the answer at no cost.
     size = chosen.fixed or Size(2 * chosen.stride, 3 * chosen.stride)
     evidence = Evidence(
-        task="pose" if task == "pose" else "detect" if task == "detect" else None,
+        task=task if task != "anomaly" else None,
         class_names=metadata.class_names,
         keypoint_shape=metadata.keypoint_shape,
         end_to_end=metadata.end_to_end,
@@ -123,6 +127,14 @@ def _detector(
         log.warning("model.batch_is_fixed", model=name, file=session.path.name, asked=max_batch, used=batch)
     if height is None and width is None and shape != "auto" and metadata.input_size is None:
         log.info("model.size_assumed", model=name, file=session.path.name, size=str(chosen.fixed))
+    if isinstance(head, EndToEndHead):
+        # What the graph leaves out cannot be had back by a lower threshold, nor another overlap.
+        log.info(
+            "model.suppression_is_inside",
+            model=name,
+            file=session.path.name,
+            no_threshold_below=metadata.baked_confidence or "unknown",
+        )
     return OnnxDetector(
         session=session,
         facts=_facts(name, session, settings, task=head.task, class_names=dict(head.class_names)),
@@ -158,9 +170,14 @@ def _head(session: OnnxSession, evidence: Evidence, feed: NDArray[np.generic]) -
     except TransientError as error:
         raise session.refusal(f"it does not run: {error.message}") from error
     shown = (
-        Output(spec.name, tuple(output.shape)) for spec, output in zip(session.outputs, outputs, strict=True)
+        Output(spec.name, tuple(output.shape), _first(output))
+        for spec, output in zip(session.outputs, outputs, strict=True)
     )
     return choose_head(replace(evidence, outputs=tuple(shown)))
+
+
+def _first(output: NDArray[np.generic]) -> NDArray[np.float32] | None:
+    return output[0].astype(np.float32) if output.ndim and len(output) else None
 
 
 def _facts(

@@ -1,31 +1,37 @@
 """What an ONNX file says of itself, read strictly: a wrong value is refused, an absent one is None.
 
-Detectors: `task, names, imgsz, stride, kpt_shape, end2end, version`, as Ultralytics writes them (Python
-literals) or as JSON. What models of sensor windows say beside their task is read in `windows.metadata`.
+Detectors: `task, names, imgsz, stride, kpt_shape, end2end, args, version`, as Ultralytics writes them (Python
+literals) or as JSON; `head` where the outputs leave a doubt.
+What models of sensor windows say beside their task is read in `windows.metadata`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from agent.adapters.onnx.literals import is_count, literal
 from agent.vision.letterbox import Size
 
-Task = Literal["detect", "pose", "anomaly"]
+Task = Literal["detect", "pose", "classify", "anomaly"]
 
 DEFAULT_STRIDE = 32
-_TASKS: tuple[Task, ...] = ("detect", "pose", "anomaly")
+_TASKS: tuple[Task, ...] = ("detect", "pose", "classify", "anomaly")
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorMetadata:
-    """What a detector's file says. `keypoint_shape`: K points of 2 or 3 numbers."""
+    """What a detector's file says. `keypoint_shape`: K points of 2 or 3 numbers.
+
+    `end_to_end`: boxes come finished, by the model itself or by suppression that the export put inside.
+    `baked_confidence`: the threshold inside the graph, below which nothing comes out, where the file says.
+    """
 
     class_names: Mapping[int, str] | None
     input_size: Size | None
     stride: int
     keypoint_shape: tuple[int, int] | None
     end_to_end: bool
+    baked_confidence: float | None
 
 
 def read_task(said: Mapping[str, str]) -> Task | None:
@@ -49,12 +55,15 @@ def read_detector(said: Mapping[str, str]) -> DetectorMetadata:
     stride = max(stride) if isinstance(stride, list | tuple) and stride else stride
     if stride is not None and not is_count(stride):
         raise ValueError(f"metadata stride is {said['stride']!r}; a whole number such as 32 is wanted")
+    arguments = _arguments(said)
+    confidence = arguments.get("conf")
     return DetectorMetadata(
         class_names=_class_names(said),
         input_size=_input_size(said),
         stride=stride if stride is not None else DEFAULT_STRIDE,
         keypoint_shape=_keypoint_shape(said),
-        end_to_end=said.get("end2end", "").strip().lower() == "true",
+        end_to_end=said.get("end2end", "").strip().lower() == "true" or arguments.get("nms") is True,
+        baked_confidence=float(confidence) if isinstance(confidence, float | int) else None,
     )
 
 
@@ -97,3 +106,15 @@ def _keypoint_shape(said: Mapping[str, str]) -> tuple[int, int] | None:
     ):
         raise ValueError(f"metadata kpt_shape is {said['kpt_shape']!r}; [points, 2 or 3] is wanted")
     return shape[0], shape[1]
+
+
+def _arguments(said: Mapping[str, str]) -> dict[str, Any]:
+    """How the file was exported. Source: Ultralytics, `args`: what suppression inside leaves a trace in.
+
+    A free text to us: what cannot be read says nothing.
+    """
+    try:
+        arguments = literal(said, "args")
+    except ValueError:
+        return {}
+    return arguments if isinstance(arguments, dict) else {}

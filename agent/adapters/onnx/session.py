@@ -15,6 +15,7 @@ from agent.adapters import heap
 from agent.adapters.onnx import libraries, providers
 from agent.adapters.onnx.accelerator import DEFAULT, Accelerator, EngineOptions
 from agent.adapters.onnx.assignment import RECORD, Assignment, read_assignment
+from agent.adapters.onnx.claims import claims
 from agent.adapters.onnx.refusals import runtime_errors, what_it_says, why_refused
 from agent.domain.errors import Code, ConfigError, RefusedError, TransientError
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _SEVERITY_ERROR = 3
-_SHORT = 80
 _NOTHING: Final[Mapping[str, NDArray[Any]]] = MappingProxyType({})
 
 
@@ -101,11 +101,10 @@ class OnnxSession:
             ) from error
 
     def refusal(self, reason: str) -> RefusedError:
-        """The error for a file that cannot serve, with all that it says of itself."""
-        said = ", ".join(f"{key}={_shortened(value)}" for key, value in sorted(self.metadata.items()))
+        """The error for a file that cannot serve, with what it says of itself."""
         return RefusedError(
             f"{self.path.name}: {reason}. Inputs: {_listed(self.inputs)}. Outputs: {_listed(self.outputs)}. "
-            f"Metadata: {said or 'none'}",
+            f"Metadata: {claims(self.metadata)}",
             code=Code.MODEL,
         )
 
@@ -296,7 +295,3 @@ def _spec(node: Any) -> TensorSpec:
 
 def _listed(specs: Sequence[TensorSpec]) -> str:
     return "; ".join(str(spec) for spec in specs) or "none"
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _SHORT else f"{text[:_SHORT]}…"

@@ -98,14 +98,14 @@ def test_a_file_that_cannot_serve_is_refused_in_a_sentence(
 
 def test_a_layout_that_nothing_decodes_is_refused_with_all_that_is_known(tmp_path: Path) -> None:
     path = constant_detector(
-        tmp_path / "end.onnx", np.zeros((1, 300, 6), np.float32), metadata={"task": "detect", "stride": "32"}
+        tmp_path / "end.onnx", np.zeros((1, 300, 9), np.float32), metadata={"task": "detect", "stride": "32"}
     )
     error = refusal(path)
     assert error.code == Code.MODEL
     for part in (
-        "suppression inside",
+        "it may be YOLOX's",
         "images float32 [1, 3, 64, 96]",
-        "output0 float32 [1, 300, 6]",
+        "output0 float32 [1, 300, 9]",
         "task=detect",
         "stride=32",
     ):
@@ -138,13 +138,13 @@ def test_a_file_without_metadata_is_refused_where_they_are_not(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"task": "segment"}, "its task is 'segment'; served are detect, pose, anomaly"),
+        ({"task": "segment"}, "its task is 'segment'; served are detect, pose, classify, anomaly"),
         ({"names": "{0: 'a', 2: 'b'}"}, "names"),
         ({"names": "__import__('os')"}, "neither JSON nor a Python literal"),
         ({"names": repr(["a", "b"])}, "names 2 classes"),
         ({"imgsz": "[640, -1]"}, "imgsz"),
         ({"stride": "often"}, "stride"),
-        ({"end2end": "True"}, "suppression inside"),
+        ({"end2end": "True"}, "its boxes are finished"),
     ],
 )
 def test_metadata_that_is_wrong_is_refused(tmp_path: Path, changes: dict[str, str], told: str) -> None:
