@@ -89,6 +89,15 @@ async def test_frame_becomes_a_message_of_the_contract() -> None:
     jsonschema.validate(sent, payload_schema(payloads.Detections))
     assert message["time"] == "2023-11-14T22:13:20.123Z"
     assert message["monotonic_ms"] == 9_900
+    assert message["lane"] == 1
+    assert message["model"] == {
+        "name": "people",
+        "version": "1.0.0",
+        "sha256": "ab" * 32,
+        "graph": "exported",
+        "provider": "cpu",
+        "precision": "fp32",
+    }
     assert message["frame"] == {"width": 64, "height": 48, "number": 5}
     assert message["latency_ms"] == {"capture_to_inference": 12.0, "inference": 58.0, "total": 100.0}
     (found,) = message["objects"]

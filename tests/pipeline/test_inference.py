@@ -1,6 +1,7 @@
 """The worker's lanes, with real threads."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -83,6 +84,20 @@ async def test_every_frame_of_a_waiting_camera_comes_out_once() -> None:
     assert mailbox.statistics().taken == 50
     assert len(bench.metrics.observed["stage_seconds stage=inference"]) == 50
     assert bench.ticks.stalled() == []
+
+
+async def test_each_result_names_the_lane_that_ran_it() -> None:
+    bench = Bench(lanes=2)
+    both_run = threading.Barrier(2)
+
+    def answer(_look: Look) -> Detections:
+        both_run.wait(timeout=10)
+        return one_person()
+
+    mailbox = bench.camera(FakeDetector(answer=answer))
+    got = await bench.run_to_the_end(lambda: [mailbox.put(bench.frame(n)) for n in range(2)])
+
+    assert sorted(result.lane for result in got if isinstance(result, FrameResult)) == [0, 1]
 
 
 async def test_failing_run_spoils_only_its_frame_and_the_model_recovers() -> None:

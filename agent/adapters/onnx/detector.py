@@ -80,11 +80,15 @@ class OnnxDetector:
     def input_shape(self) -> InputShape:
         return self._shape
 
-    def on(self, session: OnnxSession) -> Self:
-        """The same model, fed and decoded alike, that runs in another session."""
+    def on(self, session: OnnxSession, *, precision: str | None = None) -> Self:
+        """The same model, fed and decoded alike, that runs in another session, perhaps in another `precision`."""
         other = copy(self)
         other._session = session  # noqa: SLF001 - its own class
-        other._facts = replace(self._facts, provider_used=session.provider_used)  # noqa: SLF001
+        other._facts = replace(  # noqa: SLF001
+            self._facts,
+            provider_used=session.provider_used,
+            precision=precision or self._facts.precision,
+        )
         other._lane = threading.local()  # noqa: SLF001
         return other
 

@@ -20,6 +20,7 @@ import structlog
 from agent.adapters.onnx.detector import OnnxDetector
 from agent.adapters.onnx.engines import EngineCache, Range, shapes_for
 from agent.adapters.onnx.gpu import read_gpu, tensorrt_version
+from agent.adapters.onnx.serving import precision_of
 from agent.adapters.onnx.session import (
     OnnxSession,
     SessionSettings,
@@ -97,7 +98,8 @@ class EngineUpgrade:
                 f"{session.path.name} was to run on tensorrt, but runs on {session.provider_used}",
                 code=Code.PROVIDER,
             )
-        return self._serving.on(session)
+        precision = precision_of(session, asked=self._settings.accelerator.precision)
+        return self._serving.on(session, precision=precision)
 
     def _build_beside(self, tell: Callable[[float], None], stop: threading.Event) -> None:
         """Raises: TransientError (it failed, took too long, or was stopped)."""
