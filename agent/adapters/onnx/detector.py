@@ -81,7 +81,7 @@ class OnnxDetector:
         return self._shape
 
     def on(self, session: OnnxSession, *, precision: str | None = None) -> Self:
-        """The same model, fed and decoded alike, that runs in another session, perhaps in another `precision`."""
+        """The same model, fed and decoded alike, in another session; `precision` where that is another."""
         other = copy(self)
         other._session = session  # noqa: SLF001 - its own class
         other._facts = replace(  # noqa: SLF001
