@@ -40,7 +40,7 @@ RUNS: Final[dict[RunName, AgentTask]] = {
     "same_graph": AgentTask(caption="all lanes, the exact graph", lanes="all_lanes", graph="exact"),
     "one_lane": AgentTask(caption="one lane", lanes="one_lane"),
     "camera": AgentTask(caption="one lane, at the camera's rate", lanes="one_lane", pace="clock"),
-    "vga": AgentTask(caption="all lanes, 480x640", lanes="all_lanes", shape=(480, 640)),
+    "vga": AgentTask(caption="one lane, 480x640", lanes="one_lane", shape=(480, 640)),
     "four_cameras": AgentTask(caption="four cameras", lanes="all_lanes", pace="clock", cameras=4),
     "eight_cameras": AgentTask(caption="eight cameras", lanes="all_lanes", pace="clock", cameras=8),
     "four_cameras_one_lane": AgentTask(
