@@ -6,8 +6,10 @@ from pathlib import Path
 
 import structlog
 
+from agent.adapters.models import ModelPackage
 from agent.adapters.onnx import load_model
 from agent.adapters.onnx.accelerator import Accelerator
+from agent.adapters.onnx.anomaly import OnnxAnomaly
 from agent.adapters.onnx.detector import OnnxDetector
 from agent.adapters.onnx.prepared import PreparedGraphs
 from agent.adapters.onnx.session import SessionSettings, has_provider
@@ -24,10 +26,11 @@ def load_accelerated(
     *,
     name: str,
     path: Path,
+    package: ModelPackage | None,
     stanza: ModelPolicy,
     settings: Settings,
     threads: int,
-) -> DetectorModel | AnomalyModel:
+) -> OnnxDetector | OnnxAnomaly:
     """The model, on its provider, or for TensorRT on CUDA until there is an engine. Blocks.
 
     With `strict_provider` nothing else may serve, so that this waits for the engine: minutes, the first time.
@@ -41,6 +44,7 @@ def load_accelerated(
         name=name,
         path=path,
         sha256=stanza.sha256,
+        package=package,
         provider="cuda" if waits else stanza.provider,
         # What keeps the place of an engine may be anything; strictness is for what comes of it.
         strict_provider=stanza.strict_provider and not waits,

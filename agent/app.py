@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from agent import __version__, assembly
+from agent.adapters import heap
 from agent.adapters.metrics.prometheus import PrometheusMetrics
 from agent.adapters.mqtt import MqttLink
 from agent.adapters.outbox import SqliteOutbox
@@ -22,6 +23,7 @@ from agent.contract.policy import Policy, PolicyDocument
 from agent.contract.topics import Topics
 from agent.domain.errors import TransientError
 from agent.domain.ids import ModelName, SourceName
+from agent.model_loading import digest_of
 from agent.pipeline.announcements import Announcements
 from agent.pipeline.backoff import Backoff
 from agent.pipeline.capture import Capture
@@ -30,15 +32,16 @@ from agent.pipeline.eventing import Eventing, Report
 from agent.pipeline.handover import Handover
 from agent.pipeline.health import Health, Machine
 from agent.pipeline.inference import InferenceWorker
-from agent.pipeline.intake import FrameIntake, ReadingIntake
+from agent.pipeline.introduction import Introduction
 from agent.pipeline.overload import Overload
+from agent.pipeline.reload import Reload, Rereading
 from agent.pipeline.results import Result
 from agent.pipeline.scheduler import Scheduler
 from agent.pipeline.supervise import Ticks, all_ended, feed_watchdog, measure_loop_lag, start_thread, within
+from agent.pipeline.swap import Load, Models, ModelSwap
 from agent.pipeline.upgrading import Upgrading
 from agent.pipeline.waiting import wait_for_event
-from agent.pipeline.windows import WindowAssembler
-from agent.ports import DetectorModel, Inbound, ModelUpgrade, Publication
+from agent.ports import Inbound, ModelUpgrade
 from agent.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -68,8 +71,10 @@ class Agent:
         *,
         settings: Settings,
         document: PolicyDocument,
-        models: assembly.Models,
+        models: Models,
         plan: assembly.LanePlan,
+        load: Load,
+        rereading: Rereading,
         upgrades: Sequence[ModelUpgrade],
         outbox: SqliteOutbox,
         link: MqttLink,
@@ -88,8 +93,7 @@ class Agent:
         self._notifier = notifier
         self._record = record
         self._outbox = outbox
-        self._info = info
-        self._topics = topics = Topics(settings.site, settings.node)
+        topics = Topics(settings.site, settings.node)
 
         self.ticks = ticks
         self.announcements = Announcements()
@@ -119,11 +123,35 @@ class Agent:
             ticks=self.ticks,
             on_condition=self.health.report,
         )
+        self.introduction = Introduction(
+            like=info,
+            models=models,
+            topics=topics,
+            announcements=self.announcements,
+        )
+        self.swap = ModelSwap(
+            scheduler=self.scheduler,
+            models=models,
+            policy=policy,
+            load=load,
+            digest=lambda stanza: digest_of(stanza, settings),
+            fits=lambda old, new, source: assembly.check_fits(old, new, source=source, policy=policy),
+            give_back=heap.trim,
+            on_condition=self.health.report,
+            on_swapped=self.introduction.tell,
+        )
+        self.reload = Reload(
+            rereading=rereading,
+            document=document,
+            swap=self.swap,
+            on_condition=self.health.report,
+            on_applied=self._on_applied,
+        )
         self.upgrading = Upgrading(
             upgrades=upgrades,
             scheduler=self.scheduler,
             on_condition=self.health.report,
-            on_replaced=self._on_replaced,
+            on_replaced=self.swap.note_replaced,
         )
         self.overload = Overload(
             scheduler=self.scheduler,
@@ -166,10 +194,10 @@ class Agent:
             random=SystemRandom(),
             on_condition=self.health.report,
             on_inbound=_ignore,
-            on_connected=self._on_connected,
+            on_connected=self.introduction.connected,
         )
         self._cameras = {
-            name for name, stanza in policy.sources.items() if isinstance(stanza, sources.CameraPart)
+            name for name, part in policy.sources.items() if isinstance(part, sources.CameraPart)
         }
         self.captures = {
             SourceName(name): self._capture(SourceName(name), policy, models)
@@ -198,16 +226,19 @@ class Agent:
             group.create_task(self.overload.run(quiet), name="overload")
             group.create_task(self._watch(quiet), name="watchdog")
             upgrading = group.create_task(self.upgrading.run(), name="upgrading")
+            reload = group.create_task(self.reload.run(), name="reload")
             group.create_task(
                 measure_loop_lag(clock=self._clock, metrics=self._metrics, stop=quiet), name="loop-lag"
             )
             outbox = group.create_task(self._outbox.ended(), name="outbox")
             if until_ended:
                 group.create_task(self._stop_when_ended(stages, stop), name="until-ended")
+            self.swap.tell()
             self._notifier.ready()
             log.info("agent.started", sources=list(self.captures), version=__version__)
             await stop.wait()
             upgrading.cancel()
+            reload.cancel()
             await self._stop_in_order(stages)
             quiet.set()
             outbox.cancel()
@@ -290,52 +321,25 @@ class Agent:
             f"{self.delivery.statistics().acknowledged} acknowledged"
         )
 
-    def _on_replaced(self, old: DetectorModel, new: DetectorModel) -> None:
-        """Say on `B/info` which provider runs the model from now on."""
-        provider = payloads.Provider(asked=new.facts.provider_asked, used=new.facts.provider_used)
-        told = self._info.models[old.facts.name].model_copy(update={"provider": provider})
-        models = {**self._info.models, old.facts.name: told}
-        self._info = self._info.model_copy(update={"models": models, "provider": provider})
-        self.announcements.retain(Publication(self._topics.info, payloads.encode(self._info), retain=True))
+    def _on_applied(self, document: PolicyDocument) -> None:
+        self.eventing.config_version = self.health.config_version = document.version
+        self.introduction.applied(document.version)
 
-    def _on_connected(self, last_offline: payloads.LastOffline | None) -> None:
-        info = self._info.model_copy(update={"last_offline": last_offline})
-        self.announcements.retain(Publication(self._topics.info, payloads.encode(info), retain=True))
-
-    def _capture(self, name: SourceName, policy: Policy, models: assembly.Models) -> Capture[Any]:
+    def _capture(self, name: SourceName, policy: Policy, models: Models) -> Capture[Any]:
         """A source on its way into the pipeline: its thread, its mailbox, and the model that serves it."""
         stanza = policy.sources[name]
-        model = models.get(ModelName(stanza.model)) if stanza.model else None
-        intake: FrameIntake | ReadingIntake
-        if isinstance(stanza, sources.CameraPart):
-            mailbox = self.scheduler.add_camera(
-                name,
-                model=assembly.as_detector(model, source=name),
-                thresholds=policy.thresholds_of(name),
-                overflow=stanza.overflow_or_default,
-                priority=stanza.priority,
-                max_staleness_s=stanza.max_staleness_s,
-                fps=stanza.fps,
-            )
-            intake = FrameIntake(source=name, mailbox=mailbox, clock=self._clock)
-        elif (scorer := assembly.as_anomaly_model(model, source=name, stanza=stanza)) is not None:
-            intake = ReadingIntake(
-                source=name,
-                results=self.results,
-                windows=WindowAssembler(
-                    source=name, channels=scorer.channels, window=scorer.window, hop=scorer.hop
-                ),
-                mailbox=self.scheduler.add_sensor(name, model=scorer, deadline_s=stanza.max_delay_s),
-                metrics=self._metrics,
-            )
-        else:
-            intake = ReadingIntake(
-                source=name, results=self.results, windows=None, mailbox=None, metrics=self._metrics
-            )
         return Capture(
             name=name,
             make=assembly.source(stanza, self._settings),
-            intake=intake,
+            intake=assembly.intake(
+                name,
+                policy=policy,
+                admitted=models.get(ModelName(stanza.model)) if stanza.model else None,
+                scheduler=self.scheduler,
+                results=self.results,
+                clock=self._clock,
+                metrics=self._metrics,
+            ),
             backoff=Backoff(base_s=_RESTART_BASE_S, cap_s=_RESTART_CAP_S, random=SystemRandom()),
             clock=self._clock,
             metrics=self._metrics,

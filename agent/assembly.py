@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-import cv2
-
-from agent.acceleration import load_accelerated
 from agent.adapters.cameras.device import DeviceCamera
 from agent.adapters.cameras.images import ImageFolderCamera
 from agent.adapters.cameras.network import NetworkCamera
@@ -24,12 +21,16 @@ from agent.adapters.throttling import Throttling
 from agent.contract import sources
 from agent.contract.policy import Policy
 from agent.domain.errors import Code, RefusedError
-from agent.domain.ids import ModelName
+from agent.domain.ids import SourceName
+from agent.pipeline.handover import Handover
+from agent.pipeline.intake import FrameIntake, ReadingIntake
 from agent.pipeline.overload import Strain
-from agent.ports import AnomalyModel, Clock, DetectorModel, FrameSource, ReadingSource
+from agent.pipeline.results import Result
+from agent.pipeline.scheduler import Scheduler
+from agent.pipeline.swap import Admitted
+from agent.pipeline.windows import WindowAssembler
+from agent.ports import AnomalyModel, Clock, DetectorModel, FrameSource, Metrics, Model, ReadingSource
 from agent.settings import Settings, resolve_media
-
-Models = dict[ModelName, DetectorModel | AnomalyModel]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +56,6 @@ def plan_lanes(policy: Policy, *, cores: int | None = None) -> LanePlan:
     if asked == "throughput" or (asked == "auto" and len(cameras) > 1):
         return LanePlan(lanes=cores, threads=1)
     return LanePlan(lanes=1, threads=cores)
-
-
-def load_models(policy: Policy, settings: Settings, *, threads: int) -> Models:
-    """Load every model that an enabled source uses. Blocks.
-
-    Raises:
-        RefusedError: a file is missing, is another one than its hash says, or cannot be decoded.
-        ConfigError: a provider was asked for strictly and is not there.
-    """
-    # Several cameras resize at once, each in its own thread: OpenCV's pool would only make them wait.
-    cv2.setNumThreads(1)
-    used = {source.model for source in policy.sources.values() if source.enabled and source.model}
-    return {
-        ModelName(name): load_accelerated(
-            name=name,
-            path=resolve_media(settings, stanza.file),
-            stanza=stanza,
-            settings=settings,
-            threads=threads,
-        )
-        for name, stanza in policy.models.items()
-        if name in used
-    }
 
 
 def link(settings: Settings, *, clock: Clock) -> MqttLink:
@@ -149,12 +127,76 @@ def as_anomaly_model(
     return model
 
 
+def check_fits(old: Model, new: Model, *, source: SourceName, policy: Policy) -> None:
+    """Whether a source that `old` serves can go on with `new`, without being opened anew.
+
+    Raises:
+        RefusedError: it cannot.
+    """
+    stanza = policy.sources[source]
+    if isinstance(stanza, sources.CameraPart):
+        as_detector(new, source=source)
+        return
+    as_anomaly_model(new, source=source, stanza=stanza)
+    if isinstance(old, OnnxAnomaly) and isinstance(new, OnnxAnomaly) and _cut(old) != _cut(new):
+        raise RefusedError(
+            f"source {source} is cut into {_cut(old)}, and the new model wants {_cut(new)}; that takes a "
+            "restart of the agent",
+            code=Code.COMPATIBILITY,
+            path=f"/policy/sources/{source}/model",
+        )
+
+
+def _cut(model: OnnxAnomaly) -> str:
+    return f"windows of {model.window} samples of {', '.join(model.channels)}, one every {model.hop}"
+
+
 def _wrong_task(model: DetectorModel | AnomalyModel, source: str, wanted: str) -> RefusedError:
     facts = model.facts
     return RefusedError(
         f"source {source} names the model {facts.name}, whose task is {facts.task}; {wanted}",
         code=Code.COMPATIBILITY,
         path=f"/policy/sources/{source}/model",
+    )
+
+
+def intake(
+    name: SourceName,
+    *,
+    policy: Policy,
+    admitted: Admitted | None,
+    scheduler: Scheduler,
+    results: Handover[Result],
+    clock: Clock,
+    metrics: Metrics,
+) -> FrameIntake | ReadingIntake:
+    """Where a source's items go: into a mailbox of the scheduler, served by its model.
+
+    Raises:
+        RefusedError: the model is none for this source.
+    """
+    stanza = policy.sources[name]
+    model = admitted.model if admitted else None
+    if isinstance(stanza, sources.CameraPart):
+        mailbox = scheduler.add_camera(
+            name,
+            model=as_detector(model, source=name),
+            thresholds=policy.thresholds_of(name, admitted.thresholds if admitted else None),
+            overflow=stanza.overflow_or_default,
+            priority=stanza.priority,
+            max_staleness_s=stanza.max_staleness_s,
+            fps=stanza.fps,
+        )
+        return FrameIntake(source=name, mailbox=mailbox, clock=clock)
+    scorer = as_anomaly_model(model, source=name, stanza=stanza)
+    if scorer is None:
+        return ReadingIntake(source=name, results=results, windows=None, mailbox=None, metrics=metrics)
+    return ReadingIntake(
+        source=name,
+        results=results,
+        windows=WindowAssembler(source=name, channels=scorer.channels, window=scorer.window, hop=scorer.hop),
+        mailbox=scheduler.add_sensor(name, model=scorer, deadline_s=stanza.max_delay_s),
+        metrics=metrics,
     )
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import structlog
 
 from agent import __version__, assembly
-from agent.acceleration import engine_upgrades
 from agent.adapters import heap
 from agent.adapters.http.server import HttpServer
 from agent.adapters.metrics.prometheus import PrometheusMetrics
@@ -21,7 +20,9 @@ from agent.contract import payloads
 from agent.contract.policy import PolicyDocument
 from agent.contract.schemas import schema_hashes
 from agent.domain.latency import STAGES
-from agent.memory_plan import cameras_of, needs_of, plan_memory
+from agent.memory_plan import cameras_mb, needs_of, plan_memory
+from agent.model_loading import held_upgrades, load_another, load_models
+from agent.pipeline.reload import Rereading
 from agent.pipeline.supervise import Ticks, in_thread
 from agent.ports import Condition, Status
 from agent.report import MessageFlow, Percentiles, RunReport, SourceFlow
@@ -42,12 +43,15 @@ async def run_agent(
     document: PolicyDocument,
     *,
     stop: asyncio.Event,
+    rereading: Rereading,
     until_ended: bool,
     notifier: Notifier,
     hand_on_warnings: HandOn,
     scrub: Callable[[str], str],
 ) -> RunReport:
-    """Watch, infer and publish until `stop`; returns what was done. `scrub` takes credentials out of a text.
+    """Watch, infer and publish until `stop`; returns what was done.
+
+    `rereading` asks for the policy to be read again; `scrub` takes credentials out of a text.
 
     Raises:
         ConfigError, RefusedError: settings or policy cannot be put to work on this node; nothing was started.
@@ -63,13 +67,10 @@ async def run_agent(
     plan = await in_thread("plan", lambda: _plan(settings, document))
     # A session's threads are started here, and give way as the lanes do that call them.
     models = await in_thread(
-        "load-models",
-        lambda: assembly.load_models(document.policy, settings, threads=plan.threads),
-        yields=True,
+        "load-models", lambda: load_models(document.policy, settings, threads=plan.threads), yields=True
     )
     upgrades = await in_thread(
-        "engine-upgrades",
-        lambda: engine_upgrades(models, document.policy.models, settings, threads=plan.threads),
+        "engine-upgrades", lambda: held_upgrades(models, document.policy, settings, threads=plan.threads)
     )
     link = await in_thread("link", lambda: assembly.link(settings, clock=clock))
     ticks = Ticks(clock=clock)
@@ -94,6 +95,10 @@ async def run_agent(
             document=document,
             models=models,
             plan=plan,
+            load=lambda name, stanza, may_fall_back: load_another(
+                name, stanza, settings, threads=plan.threads, may_fall_back=may_fall_back
+            ),
+            rereading=rereading,
             upgrades=upgrades,
             outbox=outbox,
             link=link,
@@ -102,7 +107,7 @@ async def run_agent(
             ticks=ticks,
             notifier=notifier,
             record=record,
-            info=_info(document, models, started),
+            info=_info(document, started),
             scrub=scrub,
         )
         outbox_is.tell(agent.health.report)
@@ -153,7 +158,7 @@ def _plan(settings: Settings, document: PolicyDocument) -> assembly.LanePlan:
     policy = document.policy
     plan = assembly.plan_lanes(policy)
     memory = plan_memory(
-        needs_of(policy, settings), cameras=cameras_of(policy), lanes=plan.lanes, limits=read_limits()
+        needs_of(policy, settings), beside_mb=cameras_mb(policy), lanes=plan.lanes, limits=read_limits()
     )
     tell = log.warning if memory.shrunk else log.info
     tell(
@@ -175,28 +180,13 @@ def _advise(settings: Settings, document: PolicyDocument) -> None:
         log.info("config.advice", advice=sentence)
 
 
-def _info(document: PolicyDocument, models: assembly.Models, started: payloads.Started) -> payloads.Info:
-    """What this node is. `provider` speaks for all models, or for one that did not get what it asked for."""
-    providers = {
-        name: payloads.Provider(asked=model.facts.provider_asked, used=model.facts.provider_used)
-        for name, model in models.items()
-    }
-    fallen_back = [provider for provider in providers.values() if provider.asked != provider.used]
+def _info(document: PolicyDocument, started: payloads.Started) -> payloads.Info:
+    """What this node is, but for its models, which may change."""
     return payloads.Info(
         agent=__version__,
         schemas=schema_hashes(),
-        provider=next(iter([*fallen_back, *providers.values()]), None),
-        models={
-            name: payloads.ModelInfo(
-                version=model.facts.version,
-                sha256=model.facts.sha256,
-                task=model.facts.task,
-                provider=providers[name],
-                graph=model.facts.graph,
-                precision=model.facts.precision,
-            )
-            for name, model in models.items()
-        },
+        provider=None,
+        models={},
         capabilities=CAPABILITIES,
         config_version=document.version,
         last_offline=None,

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, get_args
 
+from agent.contract.model_card import ModelCard
 from agent.contract.policy import PolicyDocument
 from agent.contract.schema_walk import Schema, resolve
 from agent.contract.schemas import schema_of, wire_schemas
@@ -58,10 +59,20 @@ YAML 1.2 has it: `yes` and `no` are text.
 Made from the models by `make generate`.
 """
 
+_MODEL_HEAD: Final = """\
+# Model package
+
+`model.yaml` in a model package: what the model is, and what its file does not say or says wrongly. How a
+package is made and used: [model packages](../howto/swap-a-model.md); the schema is
+[config/schemas/model.json](../../config/schemas/model.json).
+
+Made from the models by `make generate`.
+"""
+
 
 def generated() -> dict[Path, str]:
     """Every derived file, by its path in the repository, and what has to be in it."""
-    schemas = {**wire_schemas(), "settings": schema_of(Settings)}
+    schemas = {**wire_schemas(), "settings": schema_of(Settings), "model": schema_of(ModelCard)}
     files = {
         Path("config/schemas") / f"{name}.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
         for name, schema in schemas.items()
@@ -70,6 +81,7 @@ def generated() -> dict[Path, str]:
     files[Path("docs/reference/policy.md")] = "\n".join(
         [_POLICY_HEAD, *_reference(schema_of(PolicyDocument))]
     )
+    files[Path("docs/reference/model.md")] = "\n".join([_MODEL_HEAD, *_reference(schema_of(ModelCard))])
     return files
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,6 +41,8 @@ def run(
 ) -> None:
     """Watch, infer and publish, until SIGTERM or Ctrl-C.
 
+    SIGHUP reads the policy file again: models that changed take over between two frames, or are refused and
+    leave the old ones; all else waits for a restart, and health says so.
     Logs go to stdout: JSON, one event a line, or made for people where that is a terminal.
     Exit code 0 after an ordered stop, 78 when settings or policy are wrong, 1 when a stage failed.
     """
@@ -63,9 +66,17 @@ def run(
         for secret in settings.known_passwords():
             scrubber.register_secret(secret)
         logging.set_level(settings.log.level)
-        document = load_policy(policy_file or settings.policy_file, settings)
+        read_policy = partial(load_policy, policy_file or settings.policy_file, settings)
+        document = read_policy()
         report = asyncio.run(
-            _serve(settings, document, logging, until_ended=until_ended, scrub=scrubber.text)
+            _serve(
+                settings,
+                document,
+                logging,
+                read_policy=read_policy,
+                until_ended=until_ended,
+                scrub=scrubber.text,
+            )
         )
         if report_file is not None:
             write_output(report_file, report.model_dump_json(indent=2) + "\n", option="--report")
@@ -89,20 +100,25 @@ async def _serve(
     document: PolicyDocument,
     logging: Logging,
     *,
+    read_policy: Callable[[], PolicyDocument],
     until_ended: bool,
     scrub: Callable[[str], str],
 ) -> RunReport:
     from agent.adapters.system.notify import Notifier
     from agent.launch import run_agent
+    from agent.pipeline.reload import Rereading
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    reload = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
     return await run_agent(
         settings,
         document,
         stop=stop,
+        rereading=Rereading(asked=reload, read=read_policy),
         until_ended=until_ended,
         notifier=Notifier(environment=os.environ),
         hand_on_warnings=logging.hand_on,

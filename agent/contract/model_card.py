@@ -148,11 +148,13 @@ class ModelCard(Part):
         )
         return {**dict(texts), **said}
 
-    @property
-    def allowed(self) -> Tolerances:
-        """The tolerances in force: as stated, else as usual at this precision."""
-        stated = self.tolerances.model_dump(exclude_none=True)
-        return _USUAL[self.precision].model_copy(update=stated)
+    def allowed(self, *, computed_in: str = "fp32") -> Tolerances:
+        """The tolerances in force: as stated, else as usual for the weights, or for a coarser provider.
+
+        `computed_in` is what a policy asks of the provider: fp32, tf32, fp16 or bf16.
+        """
+        coarse: Precision = "fp16" if self.precision == "fp32" and computed_in != "fp32" else self.precision
+        return _USUAL[coarse].model_copy(update=self.tolerances.model_dump(exclude_none=True))
 
 
 def read_card(body: bytes, *, file: str) -> ModelCard:

@@ -38,13 +38,19 @@ Side = Annotated[int, Field(ge=32, le=4096)]
 class ModelPolicy(Part):
     """One model: a detector, a pose model or an anomaly model; which one, the file says."""
 
-    file: Annotated[MediaPath, Field(description="The ONNX file, below Settings' media_root.")]
+    file: Annotated[
+        MediaPath,
+        Field(
+            description="The ONNX file, or a model package (a folder, or a zip of its files), below "
+            "Settings' media_root."
+        ),
+    ]
     sha256: Annotated[
         str | None,
         Field(
             pattern="^[0-9a-f]{64}$",
-            description="SHA-256 of the file, 64 hexadecimal digits in lower case. "
-            "Given: another file is refused.",
+            description="SHA-256 of the file, or of the package: of its zip, or of what `sha256sum` prints "
+            "for a folder's files by name; 64 hexadecimal digits in lower case. Given: another is refused.",
         ),
     ] = None
     provider: Annotated[
@@ -210,10 +216,15 @@ class Policy(Part):
             raise ValidationError.from_exception_data("Policy", details, hide_input=True)
         return self
 
-    def thresholds_of(self, source_name: str) -> Thresholds:
-        """The thresholds in force for a camera: its own, else its model's, else the defaults."""
+    def thresholds_of(self, source_name: str, beneath: ThresholdPolicy | None = None) -> Thresholds:
+        """The thresholds in force for a camera: its own, else its model's, else the defaults.
+
+        `beneath` is what the model's package says, below what the policy says of the model.
+        """
         source = self.sources[source_name]
-        layers = [self.models[source.model].thresholds] if source.model else []
+        layers = [beneath or ThresholdPolicy()]
+        if source.model:
+            layers.append(self.models[source.model].thresholds)
         if isinstance(source, CameraPart):
             layers.append(source.thresholds)
         return in_force(layers)

@@ -50,7 +50,8 @@ class Eventing:
         self._metrics = metrics
         self._ticks = ticks
         self._reports = reports
-        self._config_version = config_version
+        self.config_version = config_version
+        """Of the policy in force; told in every message."""
         self._publish_empty = publish_empty
         self._expiry_overrides_s = expiry_overrides_s
         self._gathered: dict[SourceName, Gathered] = {}
@@ -93,7 +94,7 @@ class Eventing:
                 precision=result.model.precision,
             ),
             lane=result.lane,
-            config_version=self._config_version,
+            config_version=self.config_version,
             frame=payloads.FrameRef(width=result.width_px, height=result.height_px, number=result.number),
             objects=to_objects(
                 result.detections,
@@ -152,7 +153,7 @@ class Eventing:
         message = payloads.Telemetry(
             **self._head(gathered.last_at or now),
             source=source,
-            config_version=self._config_version,
+            config_version=self.config_version,
             readings=tuple(
                 payloads.ReadingValue(
                     time=rfc3339(reading.at.wall_ns),

@@ -68,7 +68,8 @@ class Health:
         self._machine = machine
         self._session = session
         self._heartbeat_s = heartbeat_s
-        self._config_version = config_version
+        self.config_version = config_version
+        """Of the policy in force."""
         self._scrub = scrub
         self._started_ns = clock.now().monotonic_ns
         self._conditions: dict[str, payloads.Condition] = {}
@@ -163,7 +164,7 @@ class Health:
             ),
             temperature_c=dict(machine.temperature_c),
             memory_mb=round(machine.memory_mb, 1),
-            config_version=self._config_version,
+            config_version=self.config_version,
         )
         self._announcements.remark(
             Publication(

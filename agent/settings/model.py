@@ -146,6 +146,11 @@ class Settings(Part):
     def outbox_file(self) -> Path:
         return self.state_dir / "outbox.sqlite3"
 
+    @property
+    def packages_dir(self) -> Path:
+        """Where model packages are laid before they are used, each below its hash."""
+        return self.state_dir / "packages"
+
     def known_passwords(self) -> list[str]:
         """Every password that these settings can name, for the log to hide. Reads their files: blocking.
 

@@ -43,9 +43,10 @@ def _file(path: KeyPath, relative: str, settings: Settings, *, must_exist: bool)
         return
     if why := why_out_of_reach(file):
         yield Problem(message=f"{file} cannot be read: {why}", path=path, code=Code.FILE)
-    elif not file.is_file():
+    elif not file.is_file() and not (file / "model.yaml").is_file():
         yield Problem(
-            message=f"there is no file {relative!r} below media_root ({settings.media_root})",
+            message=f"there is no file, or model package, {relative!r} below media_root "
+            f"({settings.media_root})",
             path=path,
             code=Code.FILE,
         )

@@ -29,7 +29,6 @@ from agent.adapters.onnx.session import (
     sha256_of,
 )
 from agent.domain.errors import Code, NanofleetError, TransientError
-from agent.ports import DetectorModel
 from agent.vision.letterbox import Size
 
 log = structlog.get_logger(__name__)
@@ -75,10 +74,10 @@ class EngineUpgrade:
         self._settings = replace(settings, provider="tensorrt", engine=self._cache.options())
 
     @property
-    def serving(self) -> DetectorModel:
+    def serving(self) -> OnnxDetector:
         return self._serving
 
-    def build(self, *, tell: Callable[[float], None], stop: threading.Event) -> DetectorModel:
+    def build(self, *, tell: Callable[[float], None], stop: threading.Event) -> OnnxDetector:
         """As the port says. An engine that an earlier run has built is opened at once."""
         if not self._cache.is_ready:
             self._cache.prepare()

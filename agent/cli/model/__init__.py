@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from agent.cli.model.bench import bench
 from agent.cli.model.check_windows import check_windows
 from agent.cli.model.evaluate import evaluate
 from agent.cli.model.export import export
 from agent.cli.model.inspect import inspect
+from agent.cli.model.pack import pack
 from agent.cli.model.prepare import prepare
 from agent.cli.model.verify import verify
 
@@ -18,4 +20,6 @@ app.command("verify")(verify)
 app.command("export")(export)
 app.command("eval")(evaluate)
 app.command("prepare")(prepare)
+app.command("pack")(pack)
 app.command("check-windows")(check_windows)
+app.command("bench")(bench)

@@ -1,0 +1,124 @@
+"""From a policy's stanza to a model that may serve: opened, loaded, admitted."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+
+from agent.acceleration import engine_upgrades, load_accelerated, waits_for_engine
+from agent.adapters.models import ModelPackage, is_package, open_package, package_digest
+from agent.adapters.onnx.admission import Standards, admit
+from agent.adapters.onnx.upgrade import EngineUpgrade
+from agent.contract.policy import ModelPolicy, Policy
+from agent.contract.thresholds import ThresholdPolicy
+from agent.domain.ids import ModelName
+from agent.pipeline.swap import Admitted, Models
+from agent.ports import DetectorModel
+from agent.settings import Settings, resolve_media
+
+
+def load_models(policy: Policy, settings: Settings, *, threads: int) -> Models:
+    """Load and admit every model that an enabled source uses. Blocks.
+
+    Raises:
+        RefusedError: a file is missing, is another one than its hash says, cannot be decoded, or gives other
+            results than its golden ones.
+        ConfigError: a provider was asked for strictly and is not there.
+        TransientError: packages or prepared graphs cannot be laid into `state_dir`.
+    """
+    # Several cameras resize at once, each in its own thread: OpenCV's pool would only make them wait.
+    cv2.setNumThreads(1)
+    used = {source.model for source in policy.sources.values() if source.enabled and source.model}
+    return {
+        ModelName(name): load_and_admit(ModelName(name), stanza, settings, threads=threads)
+        for name, stanza in policy.models.items()
+        if name in used
+    }
+
+
+def load_another(
+    name: ModelName, stanza: ModelPolicy, settings: Settings, *, threads: int, may_fall_back: bool
+) -> Admitted:
+    """As `load_and_admit`, while an older one serves: for TensorRT the engine is waited for. Blocks."""
+    if waits_for_engine(stanza) and not may_fall_back:
+        stanza = stanza.model_copy(update={"strict_provider": True})
+    return load_and_admit(name, stanza, settings, threads=threads, may_fall_back=may_fall_back)
+
+
+def load_and_admit(
+    name: ModelName, stanza: ModelPolicy, settings: Settings, *, threads: int, may_fall_back: bool = True
+) -> Admitted:
+    """One model. Blocks.
+
+    Raises:
+        RefusedError, ConfigError, TransientError: as `load_models` does.
+    """
+    package = _package(stanza, settings)
+    model = load_accelerated(
+        name=name,
+        path=package.model_file if package else resolve_media(settings, stanza.file),
+        package=package,
+        stanza=stanza,
+        settings=settings,
+        threads=threads,
+    )
+    admission = admit(model, replace(_standards(stanza, package), may_fall_back=may_fall_back))
+    return Admitted(
+        model=model,
+        digest=model.facts.sha256,
+        thresholds=package.card.thresholds if package else ThresholdPolicy(),
+        passed=str(admission),
+    )
+
+
+def held_upgrades(models: Models, policy: Policy, settings: Settings, *, threads: int) -> list["HeldUpgrade"]:
+    """What is to take over from models that keep the place of TensorRT. Blocks for a moment."""
+    serving = {name: admitted.model for name, admitted in models.items()}
+    return [
+        HeldUpgrade(upgrade, _standards(stanza, _package(stanza, settings)))
+        for upgrade in engine_upgrades(serving, policy.models, settings, threads=threads)
+        for stanza in [policy.models[upgrade.serving.facts.name]]
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldUpgrade:
+    """Fulfils `ports.ModelUpgrade`: what was made faster serves only if it still finds what is golden."""
+
+    upgrade: EngineUpgrade
+    standards: Standards
+
+    @property
+    def serving(self) -> DetectorModel:
+        return self.upgrade.serving
+
+    def build(self, *, tell: Callable[[float], None], stop: threading.Event) -> DetectorModel:
+        """As the port says. Raises: RefusedError (it finds something else)."""
+        faster = self.upgrade.build(tell=tell, stop=stop)
+        admit(faster, self.standards)
+        return faster
+
+
+def digest_of(stanza: ModelPolicy, settings: Settings) -> str:
+    """SHA-256 of what a stanza names, as it lies there now. Blocks.
+
+    Raises:
+        RefusedError: it cannot be read.
+    """
+    return package_digest(resolve_media(settings, stanza.file))
+
+
+def _package(stanza: ModelPolicy, settings: Settings) -> ModelPackage | None:
+    path = resolve_media(settings, stanza.file)
+    if not is_package(path):
+        return None
+    return open_package(path, cache=settings.packages_dir, sha256=stanza.sha256)
+
+
+def _standards(stanza: ModelPolicy, package: ModelPackage | None) -> Standards:
+    if package is None:
+        return Standards()
+    card = package.card
+    allowed = card.allowed(computed_in=stanza.precision)
+    return Standards(goldens=package.goldens, allowed=allowed, slowest_ms=card.slowest_ms)
