@@ -12,7 +12,7 @@ from typing import Final
 
 from agent.adapters.system.limits import MemoryLimits
 from agent.contract.policy import Policy
-from agent.contract.sources import CameraPart
+from agent.contract.sources import CameraPart, SyntheticCamera
 from agent.domain.errors import Code, ConfigError, RefusedError
 from agent.settings import Settings, resolve_media
 
@@ -20,8 +20,10 @@ PYTHON_MB: Final = 103.0
 """The agent's modules with OpenCV and ONNX Runtime, before anything is opened."""
 
 OUTBOX_AND_LINK_MB: Final = 12.0
-CAMERA_MB: Final = 16.0
+_CAMERA_MB: Final = 16.0
 """A decoder of 720p, the frame it holds and the one in the mailbox."""
+_RENDERED_MB: Final = 40.0
+"""A synthetic camera of 720p has its scenery and its parts in memory."""
 
 _RUNTIME_MB: Final = 12.0
 _LOADING: Final = 2.3
@@ -106,40 +108,44 @@ def needs_of(policy: Policy, settings: Settings) -> list[ModelNeed]:
     return needs
 
 
-def cameras_of(policy: Policy) -> int:
-    """Cameras that are switched on."""
-    return sum(source.enabled and isinstance(source, CameraPart) for source in policy.sources.values())
+def cameras_mb(policy: Policy) -> float:
+    """What the cameras that are switched on take, decoding or rendering."""
+    cameras = [one for one in policy.sources.values() if one.enabled and isinstance(one, CameraPart)]
+    return sum(_RENDERED_MB if isinstance(one, SyntheticCamera) else _CAMERA_MB for one in cameras)
 
 
-def estimate_mb(models: Sequence[ModelNeed], *, cameras: int, lanes: int, arena: bool = True) -> float:
-    """The most that the process comes to have resident: while the last model is loaded, or at work."""
+def estimate_mb(models: Sequence[ModelNeed], *, beside_mb: float, lanes: int, arena: bool = True) -> float:
+    """The most that the process comes to have resident: while the last model is loaded, or at work.
+
+    `beside_mb` is what the cameras take.
+    """
     base = PYTHON_MB + OUTBOX_AND_LINK_MB
     kept = sum(model.kept_mb for model in models)
     loading = max((model.loading_mb - model.kept_mb for model in models), default=0.0)
-    at_work = CAMERA_MB * cameras + lanes * sum(model.lane_mb(arena=arena) for model in models)
+    at_work = beside_mb + lanes * sum(model.lane_mb(arena=arena) for model in models)
     return base + kept + max(loading, at_work)
 
 
 def plan_memory(
     models: Sequence[ModelNeed],
     *,
-    cameras: int,
+    beside_mb: float,
     lanes: int,
     arena: bool = True,
     limits: MemoryLimits | None,
 ) -> MemoryPlan:
-    """As many of the `lanes` as there is room for.
+    """As many of the `lanes` as there is room for, beside what the cameras take.
 
     Raises:
         ConfigError: not even one fits.
     """
     if limits is None:
-        need = estimate_mb(models, cameras=cameras, lanes=lanes, arena=arena)
+        need = estimate_mb(models, beside_mb=beside_mb, lanes=lanes, arena=arena)
         return MemoryPlan(lanes, lanes, need, math.inf, "no bound that the kernel tells")
     usable = limits.most_mb - _SPARE * limits.bound.total_mb
     plan = MemoryPlan(lanes, lanes, 0.0, limits.most_mb, limits.bound.by)
     for fewer in range(lanes, 0, -1):
-        need = estimate_mb(models, cameras=cameras, lanes=fewer, arena=arena)
+        need = estimate_mb(models, beside_mb=beside_mb, lanes=fewer, arena=arena)
         plan = replace(plan, lanes=fewer, need_mb=need)
         if need <= usable:
             return plan

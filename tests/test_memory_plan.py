@@ -42,37 +42,37 @@ def limits(total_mb: float, *, left_mb: float, taken_mb: float = 100.0) -> Memor
 def test_the_estimate_is_what_was_measured_or_somewhat_more(
     model: ModelNeed, lanes: int, arena: bool, measured_mb: float
 ) -> None:
-    beside_the_model_mb = estimate_mb([], cameras=0, lanes=1) - 103.0
-    estimate = estimate_mb([model], cameras=0, lanes=lanes, arena=arena) - beside_the_model_mb
+    beside_the_model_mb = estimate_mb([], beside_mb=0, lanes=1) - 103.0
+    estimate = estimate_mb([model], beside_mb=0, lanes=lanes, arena=arena) - beside_the_model_mb
     assert measured_mb * 0.97 <= estimate <= measured_mb * 1.2
 
 
 def test_as_many_lanes_as_asked_where_there_is_room() -> None:
-    plan = plan_memory([NANO], cameras=1, lanes=4, limits=limits(3800, left_mb=3000))
+    plan = plan_memory([NANO], beside_mb=16, lanes=4, limits=limits(3800, left_mb=3000))
     assert (plan.lanes, plan.shrunk) == (4, False)
     assert str(plan).startswith(f"about {plan.need_mb:.0f} MB with 4 lanes, of 3100 MB by")
 
 
 def test_fewer_lanes_where_there_is_less_room() -> None:
-    plan = plan_memory([NANO], cameras=1, lanes=4, limits=limits(300, left_mb=200))
+    plan = plan_memory([NANO], beside_mb=16, lanes=4, limits=limits(300, left_mb=200))
     assert 1 <= plan.lanes < 4
     assert plan.shrunk
     assert plan.need_mb <= 300 - 30
     assert f"with {plan.lanes} lanes instead of 4" in str(plan)
-    one_more = estimate_mb([NANO], cameras=1, lanes=plan.lanes + 1)
+    one_more = estimate_mb([NANO], beside_mb=16, lanes=plan.lanes + 1)
     assert one_more > 300 - 30
 
 
 def test_no_room_for_one_lane_is_a_mistake_that_says_what_would_be_right() -> None:
     with pytest.raises(ConfigError, match="model heavy at a smaller shape") as caught:
-        plan_memory([NANO, MEDIUM], cameras=2, lanes=2, limits=limits(256, left_mb=156))
+        plan_memory([NANO, MEDIUM], beside_mb=32, lanes=2, limits=limits(256, left_mb=156))
     assert caught.value.code == Code.SPACE
     assert "the limit of /sys/fs/cgroup/nanofleet leaves 256 MB" in caught.value.message
     enough_mb = float(caught.value.message.rsplit("a limit of ", 1)[1].split(" MB", 1)[0])
     assert plan_memory(
-        [NANO, MEDIUM], cameras=2, lanes=2, limits=limits(enough_mb, left_mb=enough_mb - 100)
+        [NANO, MEDIUM], beside_mb=32, lanes=2, limits=limits(enough_mb, left_mb=enough_mb - 100)
     ).lanes
 
 
 def test_without_a_bound_nothing_is_refused() -> None:
-    assert plan_memory([MEDIUM], cameras=8, lanes=8, limits=None).lanes == 8
+    assert plan_memory([MEDIUM], beside_mb=128, lanes=8, limits=None).lanes == 8
