@@ -124,7 +124,8 @@ def _serving_rows(serving: Serving) -> Iterator[tuple[str, str]]:
     yield "provider", facts.provider_used
     if serving.size is not None:
         yield "input size", f"{serving.size.height_px}x{serving.size.width_px} for a picture of 720x1280"
-    yield "fed with", ", ".join(f"{key} {_plain(value)}" for key, value in serving.feeding.items())
+    fed = (f"{key} {_plain(value)}" for key, value in serving.feeding.items() if value is not None)
+    yield "fed with", ", ".join(fed)
     if serving.decoded_outputs:
         yield "reads", ", ".join(serving.decoded_outputs)
 
