@@ -64,7 +64,7 @@ def colour_detector(
         "box_shape": np.array([4, 2]),
         "boxes": boxes.astype(element),
     }
-    return _save(
+    return save(
         path,
         nodes=nodes,
         constants=constants,
@@ -83,7 +83,7 @@ def constant_detector(
         helper.make_node("Mul", ["mean", "zero"], ["nothing"]),
         helper.make_node("Add", ["answer", "nothing"], ["output0"]),
     ]
-    return _save(
+    return save(
         path,
         nodes=nodes,
         constants={"zero": np.array(0.0, np.float32), "answer": answer},
@@ -127,7 +127,7 @@ def colour_answer(
         "shape": np.array(answer.shape),
         "answer": answer,
     }
-    return _save(
+    return save(
         path,
         nodes=nodes,
         constants=constants,
@@ -155,7 +155,7 @@ def anomaly_metadata(**changes: Any) -> dict[str, str]:
 def reconstruction_model(path: Path, *, metadata: dict[str, str], element: str = "float32") -> Path:
     """An anomaly model that gives back half of its normalised input: the score is mean((x / 2) squared)."""
     shape = ("batch", 8, 2)
-    return _save(
+    return save(
         path,
         nodes=[helper.make_node("Mul", ["window", "half"], ["again"])],
         constants={"half": np.array(0.5).astype(element)},
@@ -171,7 +171,7 @@ def score_model(path: Path, *, metadata: dict[str, str], keepdims: bool) -> Path
         helper.make_node("Flatten", ["window"], ["flat"], axis=1),
         helper.make_node("ReduceMax", ["flat"], ["score"], axes=[1], keepdims=int(keepdims)),
     ]
-    return _save(
+    return save(
         path,
         nodes=nodes,
         constants={},
@@ -186,7 +186,7 @@ def operator_file(
 ) -> Path:
     """A file with one operator from `[N, 3, 64, 96]` to the same: to be refused for what it needs."""
     shape = ("batch", 3, 64, 96)
-    return _save(
+    return save(
         path,
         nodes=[helper.make_node(operator, ["images"], ["output0"], domain=domain)],
         constants={},
@@ -201,7 +201,7 @@ def operator_file(
 def two_input_file(path: Path) -> Path:
     """A file that wants two pictures."""
     shape = (1, 3, 64, 96)
-    return _save(
+    return save(
         path,
         nodes=[helper.make_node("Add", ["images", "sizes"], ["output0"])],
         constants={},
@@ -211,7 +211,7 @@ def two_input_file(path: Path) -> Path:
     )
 
 
-def _save(
+def save(
     path: Path,
     *,
     nodes: list[onnx.NodeProto],

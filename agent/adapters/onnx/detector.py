@@ -170,7 +170,7 @@ class OnnxDetector:
         if self._sizes is None:
             outputs = self._session.run(feed, self._outputs)
         else:
-            sizes = self._sizes.feed([one.frame for one in placed], rows=len(feed))
+            sizes = self._sizes.feed([one.shown for one in placed], rows=len(feed))
             outputs = self._session.run(feed, self._outputs, beside=sizes)
         if any(not output.ndim or len(output) != len(feed) for output in outputs):
             shapes = ", ".join(str(list(output.shape)) for output in outputs)

@@ -1,4 +1,4 @@
-"""The second input that some detectors have: how large each frame was, so that boxes come out in its pixels."""
+"""The second input of some detectors: how large each frame was, so that boxes come out in its pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class SizeInput:
     dtype: str
 
     def feed(self, frames: Sequence[Size], *, rows: int) -> dict[str, NDArray[Any]]:
-        """Width and height of each frame; a batch of fixed length is filled up with the last one's."""
+        """Width and height of each; a batch of fixed length is filled up with the last one's."""
         sizes = [(frame.width_px, frame.height_px) for frame in frames]
         sizes += sizes[-1:] * (rows - len(sizes))
         return {self.name: np.array(sizes, self.dtype)}
@@ -40,6 +40,7 @@ def size_input(session: OnnxSession) -> SizeInput | None:
             return SizeInput(second.name, dtype)
         case others:
             raise ValueError(
-                "a detector with one input is wanted, the picture, or with a second one for the frame's width "
-                f"and height, [N, 2] of {', '.join(sorted(_TYPES))}; beside the picture this has {len(others)}"
+                "a detector with one input is wanted, the picture, or with a second one for the frame's "
+                f"width and height, [N, 2] of {', '.join(sorted(_TYPES))}; "
+                f"beside the picture this has {len(others)}"
             )

@@ -16,6 +16,9 @@ from agent.vision.nms import suppress
 GREATEST_CONFIDENCE: Final = 1.01
 """A quantised sigmoid may come out a step above 1; a logit is far beyond."""
 
+# Where a file names no classes: past this a number is none, but something else misread.
+_MOST_CLASSES: Final = 65_536
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
@@ -147,6 +150,20 @@ def check_finite(*numbers: NDArray[np.float32]) -> None:
             "the model gave NaN or infinity for a box or a keypoint; half precision may have overflowed",
             code=Code.MODEL,
         )
+
+
+def class_ids(numbers: NDArray[np.float32], class_names: Mapping[int, str]) -> NDArray[np.intp]:
+    """What a model gave for classes `[n]` as whole numbers.
+
+    Raises: TransientError (one is no class of `class_names`, or of any model's where they are none).
+    """
+    classes = len(class_names) or _MOST_CLASSES
+    # Written so that NaN fails too.
+    if not ((numbers > -0.5) & (numbers < classes - 0.5)).all():
+        raise TransientError(
+            f"the model gave class {numbers.min():g}..{numbers.max():g}; it has {classes}", code=Code.MODEL
+        )
+    return np.rint(numbers).astype(np.intp)
 
 
 def _shortest_side(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

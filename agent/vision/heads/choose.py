@@ -3,7 +3,18 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from agent.vision.heads import Evidence, Head, classify, end2end, yolov5, yolov8, yolov8_cut, yolox
+from agent.vision.heads import (
+    Evidence,
+    Head,
+    classify,
+    end2end,
+    rfdetr,
+    rtdetr,
+    yolov5,
+    yolov8,
+    yolov8_cut,
+    yolox,
+)
 
 Fit = Callable[[Evidence], Head | None]
 
@@ -12,6 +23,8 @@ Fit = Callable[[Evidence], Head | None]
 _FAMILIES: Final[tuple[Fit, ...]] = (
     yolov8_cut.fit,
     classify.fit,
+    rtdetr.fit,
+    rfdetr.fit,
     yolov8.fit,
     yolov5.fit,
     yolox.fit,
@@ -23,6 +36,8 @@ _LAYOUTS: Final[tuple[tuple[frozenset[str], Fit, str], ...]] = (
     (yolov5.NAMES, yolov5.fit, yolov5.LAYOUT),
     (yolox.NAMES, yolox.fit, yolox.LAYOUT),
     (end2end.NAMES, end2end.fit, end2end.LAYOUT),
+    (rtdetr.NAMES, rtdetr.fit, rtdetr.LAYOUT),
+    (rfdetr.NAMES, rfdetr.fit, rfdetr.LAYOUT),
     (classify.NAMES, classify.fit, classify.LAYOUT),
 )
 _BY_NAME: Final[Mapping[str, tuple[Fit, str]]] = {
@@ -56,6 +71,15 @@ def _not_as_said(evidence: Evidence, layout: str) -> str:
 
 def _nearest(evidence: Evidence) -> str:
     """What the layout resembles, and what would be right."""
+    names = {output.name for output in evidence.outputs}
+    if len(evidence.input_names) > 1:
+        return f"of models with a second input, one with {rtdetr.LAYOUT} is known"
+    if names >= {"logits", "pred_boxes"}:
+        return (
+            "it looks like one of transformers' DETRs: say head=rtdetr or head=rfdetr, if it is one of these"
+        )
+    if names >= {"dets", "labels"}:
+        return f"it looks like {rfdetr.LAYOUT}, but not for boxes and as many classes as its metadata names"
     for shape in (output.shape for output in evidence.outputs):
         guess = _guess(shape, evidence)
         if guess is not None:

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.domain.detections import Detections, no_detections
-from agent.domain.errors import Code, TransientError
 from agent.domain.thresholds import Thresholds
 from agent.vision.feeding import Element, Feeding, PixelCode
 from agent.vision.heads import Evidence
@@ -23,6 +22,7 @@ from agent.vision.heads.candidates import (
     Selector,
     check_confidences,
     check_finite,
+    class_ids,
     detections,
     keypoints_to_frame,
 )
@@ -36,9 +36,6 @@ LAYOUT: Final = "finished boxes [N, 300, 6]"
 _ROW: Final = 6
 _CONFIDENCE: Final = 4
 _CLASS: Final = 5
-
-# Where a file names no classes: past this a number is none, but something else misread.
-_MOST_CLASSES: Final = 65_536
 
 
 class EndToEndHead:
@@ -57,7 +54,6 @@ class EndToEndHead:
         self.feeding = Feeding(PixelCode(element=element))
         self.task: Literal["detect", "pose"] = "pose" if keypoint_shape else "detect"
         self._keypoint_shape = keypoint_shape
-        self._classes = len(class_names) or _MOST_CLASSES
         self._selector = Selector(class_names, suppresses=False)
 
     def decode(
@@ -70,21 +66,13 @@ class EndToEndHead:
         if not len(rows):
             return no_detections(self._keypoint_shape[0] if self._keypoint_shape else 0)
         check_finite(rows)
-        candidates = Candidates(rows[:, :4], rows[:, _CONFIDENCE], self._class_ids(rows[:, _CLASS]))
+        class_id = class_ids(rows[:, _CLASS], self.class_names)
+        candidates = Candidates(rows[:, :4], rows[:, _CONFIDENCE], class_id)
         selection = self._selector.select(candidates, letterbox, thresholds)
         keypoints = None
         if self._keypoint_shape is not None:
             keypoints = keypoints_to_frame(rows[selection.kept, _ROW:], self._keypoint_shape, letterbox)
         return detections(candidates, selection, letterbox, keypoints)
-
-    def _class_ids(self, numbers: NDArray[np.float32]) -> NDArray[np.intp]:
-        class_id = np.rint(numbers).astype(np.intp)
-        if class_id.min() < 0 or class_id.max() >= self._classes:
-            raise TransientError(
-                f"the model gave class {class_id.min()}..{class_id.max()}; it has {self._classes}",
-                code=Code.MODEL,
-            )
-        return class_id
 
 
 def fit(evidence: Evidence) -> EndToEndHead | None:

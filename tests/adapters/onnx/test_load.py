@@ -81,7 +81,7 @@ def _folder(path: Path) -> Path:
         (lambda path: onnx_files.operator_file(path, "Identity", ir_version=99), Code.MODEL, "IR version 99"),
         (lambda path: onnx_files.operator_file(path, "Nothing"), Code.MODEL, "Nothing"),
         (lambda path: onnx_files.operator_file(path, "Odd", domain="a.b"), Code.MODEL, "a.b:Odd"),
-        (onnx_files.two_input_file, Code.MODEL, "one input is wanted, this has 2"),
+        (onnx_files.two_input_file, Code.MODEL, "one input is wanted, the picture"),
     ],
     ids=["missing", "folder", "garbage", "cut short", "empty", "opset", "IR", "operator", "domain", "inputs"],
 )
