@@ -227,6 +227,44 @@ class OutboxFill(Payload):
     refused: int
 
 
+class ShadowLatency(Payload):
+    """Of the last runs, in milliseconds: feeding and inference."""
+
+    p50: float
+    p95: float
+
+
+class Shadow(Payload):
+    """A second model that looks on in spare time, compared with the first since the agent started.
+
+    The first model is taken for the truth in `recall` and `precision`: objects match from an IoU of 0.5 on,
+    whatever their class. `agreement` is twice those of the same class over all that either found.
+    """
+
+    model: str
+    version: str
+    status: Literal["on", "off"]
+    frames: Annotated[int, Field(description="Frames that both have seen.")]
+    missed: Annotated[int, Field(description="Frames that were to be compared, and there was no time.")]
+    failed: int
+    agreement: Fraction
+    recall: Fraction
+    precision: Fraction
+    iou: Annotated[float | None, Field(description="Mean of the matched boxes.")]
+    classes_differ: int
+    confidence_difference: Annotated[
+        float | None,
+        Field(description="Mean of the second's confidence less the first's, of matched boxes."),
+    ]
+    latency_ms: Annotated[
+        ShadowLatency | None,
+        Field(description="With one thread of the lowest priority."),
+    ]
+    primary_latency_ms: ShadowLatency | None
+    memory_mb: Annotated[float, Field(description="Estimated from its file and input.")]
+    primary_memory_mb: Annotated[float, Field(description="The same, of the first.")]
+
+
 class Heartbeat(Payload):
     """Liveness, rates and fill, every few seconds at QoS 0."""
 
@@ -240,6 +278,7 @@ class Heartbeat(Payload):
     outbox: OutboxFill
     temperature_c: dict[str, float]
     memory_mb: float
+    shadow: Annotated[dict[str, Shadow] | None, Field(exclude_if=_is_absent)] = None
     config_version: int
 
 

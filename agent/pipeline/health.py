@@ -53,6 +53,7 @@ class Health:
         flow: Callable[[], Mapping[SourceName, MailboxStatistics]],
         machine: Callable[[], Machine],
         session: Callable[[], int],
+        shadows: Callable[[], dict[str, payloads.Shadow]] = dict,
         heartbeat_s: float,
         config_version: int,
         scrub: Callable[[str], str],
@@ -67,6 +68,7 @@ class Health:
         self._flow = flow
         self._machine = machine
         self._session = session
+        self._shadows = shadows
         self._heartbeat_s = heartbeat_s
         self.config_version = config_version
         """Of the policy in force."""
@@ -164,6 +166,7 @@ class Health:
             ),
             temperature_c=dict(machine.temperature_c),
             memory_mb=round(machine.memory_mb, 1),
+            shadow=self._shadows() or None,
             config_version=self.config_version,
         )
         self._announcements.remark(

@@ -1,7 +1,7 @@
 """The one inference worker: lanes that take jobs from the scheduler, run models and hand results on."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -18,6 +18,9 @@ log = structlog.get_logger(__name__)
 
 _HANDOVER_PATIENCE_S = 1.0
 
+OnServed = Callable[[FrameJob, Sequence[Result]], None]
+"""Hears in a lane of frames whose results, in their order, have been handed on; must be quick."""
+
 
 class InferenceWorker:
     """Runs `lanes` threads over the scheduler until that is closed and empty."""
@@ -32,6 +35,7 @@ class InferenceWorker:
         metrics: Metrics,
         ticks: Ticks,
         on_condition: Condition,
+        on_served: OnServed | None = None,
     ) -> None:
         if lanes < 1:
             raise ValueError(f"the worker needs at least one lane, not {lanes}")
@@ -42,6 +46,7 @@ class InferenceWorker:
         self._metrics = metrics
         self._ticks = ticks
         self._on_condition = on_condition
+        self._on_served = on_served
         self._loop = asyncio.get_running_loop()
         self._failing: set[str] = set()
 
@@ -84,6 +89,8 @@ class InferenceWorker:
                 if self._results.closed:
                     log.error("inference.result_unwanted", source=result.source)
                     break
+        if self._on_served is not None and isinstance(job, FrameJob):
+            self._on_served(job, results)
 
     def _detect(self, job: FrameJob, lane: int) -> list[Result]:
         looks = [

@@ -1,12 +1,19 @@
 """What the scheduler knows of each source: how it is to be served, and how it fares."""
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
 
 from agent.domain.frame import Frame
 from agent.domain.reading import SensorWindow
 from agent.domain.thresholds import Thresholds
 from agent.pipeline.mailbox import Mailbox, MailboxStatistics, Overflow
 from agent.ports import AnomalyModel, DetectorModel
+
+_ENOUGH_ARRIVALS: Final = 3
+_ENDED_INTERVALS: Final = 3
+_ENDED_NS: Final = 1_000_000_000
+"""A camera that has been silent for so long has ended, or is being opened anew: nobody waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,25 @@ class CameraLine:
         """What one service costs. One that waits is slowed by a smaller share: it lets no frame go."""
         slowed = self.mailbox.keep_one_of if self.mailbox.overflow == "wait" else 1
         return max(slowed, 1) / self.weight
+
+    def next_ns(self, now_ns: int) -> int | None:
+        """When its next frame may have to be served, at the earliest; None: none is known to come.
+
+        An arrival is foreseen by the shorter of the last intervals; one in eight may be a freak.
+        """
+        if self.mailbox.peek() is not None:
+            return max(now_ns, self.due_ns)
+        arrivals = self.mailbox.arrivals_ns
+        if not arrivals:
+            return None
+        silent_ns = now_ns - arrivals[-1]
+        if len(arrivals) < _ENOUGH_ARRIVALS:
+            return now_ns if silent_ns < _ENDED_NS else None
+        intervals = sorted(later - earlier for earlier, later in pairwise(arrivals))
+        interval_ns = intervals[len(intervals) // 8]
+        if silent_ns > max(_ENDED_INTERVALS * interval_ns, _ENDED_NS):
+            return None
+        return max(arrivals[-1] + interval_ns, self.due_ns, now_ns)
 
     def demand(self, waited_s: float) -> Demand:
         """How it fares, having waited so long; not under the lock, which its mailbox takes."""

@@ -1,5 +1,6 @@
 """Which frame or window is served next: fair over sources by their weight, sensor windows by deadline."""
 
+import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -73,6 +74,9 @@ class Scheduler:
         self._lock = threading.Lock()
         self._filled = threading.Condition(self._lock)
         self._unparked = threading.Condition(self._lock)
+        self._spare = threading.Condition(self._lock)
+        self._busy: set[int] = set()
+        self._sheds = False
         self._lines = _Lines()
         self._lanes: int | None = None
         self._scale = 1.0
@@ -157,9 +161,19 @@ class Scheduler:
                 camera.mailbox.keep_one_of = keep_one_of.get(name, 1)
             self._scale = scale
             self._lanes = lanes
+            self._sheds = scale < 1.0 or any(share != 1 for share in keep_one_of.values())
             # A lane that rests from now on may have been woken for a frame: another has to look.
             self._filled.notify_all()
             self._unparked.notify_all()
+
+    def wait_for_spare(self, need_s: float, *, timeout_s: float) -> bool:
+        """Whether nobody will want a lane for the next `need_s`, now or as soon as lanes fall idle.
+
+        Not while load is shed, a lane works, a frame or window is held, or a camera's next frame is due
+        before that time: False after `timeout_s` of this.
+        """
+        with self._lock:
+            return self._spare.wait_for(lambda: self._spare_s() >= need_s, timeout=timeout_s)
 
     def demands(self) -> dict[SourceName, Demand]:
         """How each camera that has a model fares. One caller: waits are counted from its last call."""
@@ -200,22 +214,36 @@ class Scheduler:
     def next_job(self, lane: int = 0) -> Job | NoJob:
         """What a lane does next; waits up to a second for it. `lane` counts from 0."""
         with self._lock:
+            self._busy.discard(lane)
             if not self._unparked.wait_for(lambda: not self._is_parked(lane), timeout=_IDLE_WAIT_S):
                 return NoJob.IDLE
             now_ns = self._now_ns()
             job, due_ns = self._choose(now_ns)
             if job is None and not self._is_over():
                 wait_s = _IDLE_WAIT_S if due_ns is None else min(_IDLE_WAIT_S, (due_ns - now_ns) / 1e9)
+                self._spare.notify()
                 self._filled.wait(timeout=max(wait_s, 0.0))
                 if self._is_parked(lane):
                     return NoJob.IDLE
                 job, _ = self._choose(self._now_ns())
             if job is not None:
+                self._busy.add(lane)
                 return job
             return NoJob.OVER if self._is_over() else NoJob.IDLE
 
     def _now_ns(self) -> int:
         return self._clock.now().monotonic_ns
+
+    def _spare_s(self) -> float:
+        """For how long nobody is expected to want a lane."""
+        if self._closed or self._sheds or self._busy:
+            return 0.0
+        if any(line.mailbox.peek() is not None for line in self._lines.sensors.values()):
+            return 0.0
+        now_ns = self._now_ns()
+        cameras = (line for line in self._lines.cameras.values() if line.model is not None)
+        nexts = (line.next_ns(now_ns) for line in cameras)
+        return min(((next_ns - now_ns) / 1e9 for next_ns in nexts if next_ns is not None), default=math.inf)
 
     def _is_parked(self, lane: int) -> bool:
         return self._lanes is not None and lane >= self._lanes and not self._closed

@@ -98,5 +98,14 @@ TABLE: Final = (
     ),
     Metric("overload_rung", "gauge", "How far up the ladder the node is; 0 where everything is done."),
     Metric("overload_changes_total", "count", "Steps on that ladder, by direction.", ("direction",)),
+    Metric(
+        "shadow_frames_total",
+        "count",
+        "Frames that a second model was to look at, by what came of it.",
+        ("source", "outcome"),
+    ),
+    Metric(
+        "shadow_agreement", "gauge", "How far the second model agrees with the first, 0 to 1.", ("source",)
+    ),
     Metric("healthy", "gauge", "1 where a source or stage is ok, else 0.", ("who",)),
 )
