@@ -146,7 +146,7 @@ def _detector(
             "model.suppression_is_inside",
             model=name,
             file=session.path.name,
-            no_threshold_below=metadata.baked_confidence or "unknown",
+            no_threshold_below="unknown" if metadata.baked_confidence is None else metadata.baked_confidence,
         )
     return OnnxDetector(
         session=session,

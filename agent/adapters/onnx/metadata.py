@@ -56,13 +56,15 @@ def read_detector(said: Mapping[str, str]) -> DetectorMetadata:
     if stride is not None and not is_count(stride):
         raise ValueError(f"metadata stride is {said['stride']!r}; a whole number such as 32 is wanted")
     arguments = _arguments(said)
-    confidence = arguments.get("conf")
+    by_itself = said.get("end2end", "").strip().lower() == "true"
+    # Without suppression a graph keeps its best rows, however weak.
+    confidence = arguments.get("conf", 0.0 if by_itself else None)
     return DetectorMetadata(
         class_names=_class_names(said),
         input_size=_input_size(said),
         stride=stride if stride is not None else DEFAULT_STRIDE,
         keypoint_shape=_keypoint_shape(said),
-        end_to_end=said.get("end2end", "").strip().lower() == "true" or arguments.get("nms") is True,
+        end_to_end=by_itself or arguments.get("nms") is True,
         baked_confidence=float(confidence) if isinstance(confidence, float | int) else None,
     )
 

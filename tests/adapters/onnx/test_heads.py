@@ -44,7 +44,7 @@ def yolov5(folder: Path, metadata: dict[str, str]) -> Path:
     """Class n is as sure as channel n of the input's middle, over 1."""
     answer = np.zeros((1, 3 * CELLS, 8), np.float32)
     answer[0, 7, :5] = [48, 32, 20, 10, 1]
-    places = {(0, 7, 5 + channel): channel for channel in range(3)}
+    places: dict[tuple[int, ...], int] = {(0, 7, 5 + channel): channel for channel in range(3)}
     return colour_answer(
         folder / "v5.onnx",
         answer,
@@ -61,7 +61,7 @@ def yolox(folder: Path, metadata: dict[str, str]) -> Path:
     answer = np.zeros((1, CELLS, 8), np.float32)
     # Row 1, column 2 of the level of stride 16.
     answer[0, 96 + 6 + 2, :5] = [0.5, 0.25, math.log(2), math.log(1), 1]
-    places = {(0, 96 + 6 + 2, 5 + channel): channel for channel in range(3)}
+    places: dict[tuple[int, ...], int] = {(0, 96 + 6 + 2, 5 + channel): channel for channel in range(3)}
     return colour_answer(
         folder / "x.onnx",
         answer,
@@ -143,7 +143,8 @@ def test_finished_boxes_are_fed_rgb_in_the_middle(tmp_path: Path, metadata: dict
     [
         ({"args": "{'nms': True}"}, "unknown"),
         ({"args": "{'nms': True, 'conf': 0.3}"}, 0.3),
-        ({"end2end": "True", "args": "{oddly written}"}, "unknown"),
+        ({"end2end": "True", "args": "{oddly written}"}, 0.0),
+        ({"args": "{oddly written}"}, "unknown"),
     ],
 )
 def test_loading_says_that_no_threshold_below_the_baked_one_counts(
