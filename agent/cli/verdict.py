@@ -11,7 +11,7 @@ from agent.adapters.system.limits import read_limits
 from agent.contract.policy import PolicyDocument
 from agent.contract.problems import Problem
 from agent.domain.errors import ConfigError
-from agent.memory_plan import MemoryPlan, cameras_of, needs_of, plan_memory
+from agent.memory_plan import MemoryPlan, cameras_mb, needs_of, plan_memory
 from agent.settings import InvalidConfigError, Settings, load_policy, load_settings
 from agent.settings.advice import advice_on_policy, advice_on_settings
 
@@ -104,7 +104,7 @@ def _memory(settings: Settings, document: PolicyDocument) -> MemoryPlan:
     policy = document.policy
     lanes = plan_lanes(policy).lanes
     return plan_memory(
-        needs_of(policy, settings), cameras=cameras_of(policy), lanes=lanes, limits=read_limits()
+        needs_of(policy, settings), beside_mb=cameras_mb(policy), lanes=lanes, limits=read_limits()
     )
 
 

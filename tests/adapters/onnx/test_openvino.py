@@ -1,4 +1,4 @@
-"""OpenVINO for real, where onnxruntime-openvino is installed: an environment of its own (docs/providers.md)."""
+"""OpenVINO for real, where onnxruntime-openvino is installed: in an environment of its own."""
 
 from __future__ import annotations
 
