@@ -16,6 +16,7 @@ from agent.adapters.onnx.session import SessionSettings, has_provider
 from agent.adapters.onnx.upgrade import EngineUpgrade
 from agent.contract.policy import ModelPolicy
 from agent.domain.ids import ModelName
+from agent.lane_plan import LanePlan
 from agent.ports import AnomalyModel, DetectorModel
 from agent.settings import Settings
 
@@ -29,7 +30,7 @@ def load_accelerated(
     package: ModelPackage | None,
     stanza: ModelPolicy,
     settings: Settings,
-    threads: int,
+    plan: LanePlan,
 ) -> OnnxDetector | OnnxAnomaly:
     """The model, on its provider, or for TensorRT on CUDA until there is an engine. Blocks.
 
@@ -49,7 +50,9 @@ def load_accelerated(
         # What keeps the place of an engine may be anything; strictness is for what comes of it.
         strict_provider=stanza.strict_provider and not waits,
         shape=stanza.shape,
-        threads=threads,
+        threads=plan.threads,
+        spinning=plan.spinning,
+        arena=plan.arena,
         max_batch=stanza.max_batch,
         accelerator=_accelerator(stanza, in_full=waits),
         meanwhile_for=stanza.provider if waits else None,
@@ -58,7 +61,7 @@ def load_accelerated(
     )
     if waits and stanza.strict_provider and isinstance(model, OnnxDetector):
         log.info("engine.waited_for", model=name)
-        upgrade = _upgrade(model, stanza, settings, threads)
+        upgrade = _upgrade(model, stanza, settings, plan)
         return upgrade.build(tell=lambda _seconds: None, stop=threading.Event())
     return model
 
@@ -68,14 +71,14 @@ def engine_upgrades(
     stanzas: Mapping[str, ModelPolicy],
     settings: Settings,
     *,
-    threads: int,
+    plan: LanePlan,
 ) -> list[EngineUpgrade]:
     """For each model that keeps the place of TensorRT: what is to take over from it.
 
     The cameras' models only: those of sensor windows are so small that they gain nothing.
     """
     return [
-        _upgrade(model, stanzas[name], settings, threads)
+        _upgrade(model, stanzas[name], settings, plan)
         for name, model in models.items()
         if isinstance(model, OnnxDetector)
         and model.facts.provider_used != "tensorrt"
@@ -88,11 +91,15 @@ def waits_for_engine(stanza: ModelPolicy) -> bool:
     return stanza.provider == "tensorrt" and has_provider("tensorrt")
 
 
-def _upgrade(model: OnnxDetector, stanza: ModelPolicy, settings: Settings, threads: int) -> EngineUpgrade:
+def _upgrade(model: OnnxDetector, stanza: ModelPolicy, settings: Settings, plan: LanePlan) -> EngineUpgrade:
     return EngineUpgrade(
         serving=model,
         settings=SessionSettings(
-            strict_provider=stanza.strict_provider, threads=threads, accelerator=_accelerator(stanza)
+            strict_provider=stanza.strict_provider,
+            threads=plan.threads,
+            spinning=plan.spinning,
+            arena=plan.arena,
+            accelerator=_accelerator(stanza),
         ),
         root=settings.state_dir / "engines",
     )

@@ -23,6 +23,7 @@ from agent.contract.policy import Policy, PolicyDocument
 from agent.contract.topics import Topics
 from agent.domain.errors import TransientError
 from agent.domain.ids import ModelName, SourceName
+from agent.lane_plan import LanePlan
 from agent.model_loading import digest_of
 from agent.pipeline.announcements import Announcements
 from agent.pipeline.backoff import Backoff
@@ -72,7 +73,7 @@ class Agent:
         settings: Settings,
         document: PolicyDocument,
         models: Models,
-        plan: assembly.LanePlan,
+        plan: LanePlan,
         load: Load,
         rereading: Rereading,
         upgrades: Sequence[ModelUpgrade],

@@ -1,8 +1,6 @@
 """Which adapter a stanza of the policy stands for, under this node's Settings."""
 
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
@@ -31,31 +29,6 @@ from agent.pipeline.swap import Admitted
 from agent.pipeline.windows import WindowAssembler
 from agent.ports import AnomalyModel, Clock, DetectorModel, FrameSource, Metrics, Model, ReadingSource
 from agent.settings import Settings, resolve_media
-
-
-@dataclass(frozen=True, slots=True)
-class LanePlan:
-    """How many lanes the worker has, and how many threads one run may use."""
-
-    lanes: int
-    threads: int
-
-
-def plan_lanes(policy: Policy, *, cores: int | None = None) -> LanePlan:
-    """One lane with all cores for latency, one-thread lanes for throughput.
-
-    `auto` takes throughput as soon as more than one camera competes: decoding and the spinning threads of
-    one wide run would fight for the same cores.
-    """
-    cores = cores or len(os.sched_getaffinity(0))
-    asked = policy.power.lanes
-    if isinstance(asked, int):
-        return LanePlan(lanes=asked, threads=1)
-    served = [source for source in policy.sources.values() if source.enabled and source.model]
-    cameras = [source for source in served if isinstance(source, sources.CameraPart)]
-    if asked == "throughput" or (asked == "auto" and len(cameras) > 1):
-        return LanePlan(lanes=cores, threads=1)
-    return LanePlan(lanes=1, threads=cores)
 
 
 def link(settings: Settings, *, clock: Clock) -> MqttLink:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
@@ -20,6 +21,7 @@ from agent.contract import payloads
 from agent.contract.policy import PolicyDocument
 from agent.contract.schemas import schema_hashes
 from agent.domain.latency import STAGES
+from agent.lane_plan import LanePlan, plan_lanes
 from agent.memory_plan import cameras_mb, needs_of, plan_memory
 from agent.model_loading import held_upgrades, load_another, load_models
 from agent.pipeline.reload import Rereading
@@ -67,10 +69,10 @@ async def run_agent(
     plan = await in_thread("plan", lambda: _plan(settings, document))
     # A session's threads are started here, and give way as the lanes do that call them.
     models = await in_thread(
-        "load-models", lambda: load_models(document.policy, settings, threads=plan.threads), yields=True
+        "load-models", lambda: load_models(document.policy, settings, plan=plan), yields=True
     )
     upgrades = await in_thread(
-        "engine-upgrades", lambda: held_upgrades(models, document.policy, settings, threads=plan.threads)
+        "engine-upgrades", lambda: held_upgrades(models, document.policy, settings, plan=plan)
     )
     link = await in_thread("link", lambda: assembly.link(settings, clock=clock))
     ticks = Ticks(clock=clock)
@@ -96,7 +98,7 @@ async def run_agent(
             models=models,
             plan=plan,
             load=lambda name, stanza, may_fall_back: load_another(
-                name, stanza, settings, threads=plan.threads, may_fall_back=may_fall_back
+                name, stanza, settings, plan=plan, may_fall_back=may_fall_back
             ),
             rereading=rereading,
             upgrades=upgrades,
@@ -149,16 +151,30 @@ class _LateCondition:
         self(*self._early)
 
 
-def _plan(settings: Settings, document: PolicyDocument) -> assembly.LanePlan:
+def _plan(settings: Settings, document: PolicyDocument) -> LanePlan:
     """The lanes that the policy asks for, or as many of them as there is memory for.
 
     Raises:
         ConfigError: there is none for a single one.
     """
     policy = document.policy
-    plan = assembly.plan_lanes(policy)
+    plan = plan_lanes(policy, settings)
+    for sentence in plan.unused:
+        log.warning("lanes.tuning_unused", why=sentence)
+    log.info(
+        "lanes.planned",
+        lanes=plan.lanes,
+        threads=plan.threads,
+        spinning=plan.spinning,
+        arena=plan.arena,
+        reason=plan.reason,
+    )
     memory = plan_memory(
-        needs_of(policy, settings), beside_mb=cameras_mb(policy), lanes=plan.lanes, limits=read_limits()
+        needs_of(policy, settings),
+        beside_mb=cameras_mb(policy),
+        lanes=plan.lanes,
+        arena=plan.arena,
+        limits=read_limits(),
     )
     tell = log.warning if memory.shrunk else log.info
     tell(
@@ -169,7 +185,7 @@ def _plan(settings: Settings, document: PolicyDocument) -> assembly.LanePlan:
         most_mb=round(memory.most_mb),
         bound_by=memory.bound_by,
     )
-    return assembly.LanePlan(lanes=memory.lanes, threads=plan.lanes * plan.threads // memory.lanes)
+    return replace(plan, lanes=memory.lanes, threads=plan.lanes * plan.threads // memory.lanes)
 
 
 def _advise(settings: Settings, document: PolicyDocument) -> None:
@@ -214,7 +230,7 @@ def _http_server(settings: Settings, agent: Agent, metrics: PrometheusMetrics) -
 
 
 async def _report(
-    agent: Agent, outbox: SqliteOutbox, metrics: PrometheusMetrics, plan: assembly.LanePlan, *, seconds: float
+    agent: Agent, outbox: SqliteOutbox, metrics: PrometheusMetrics, plan: LanePlan, *, seconds: float
 ) -> RunReport:
     statistics = await outbox.statistics()
     lag = metrics.percentiles("loop_lag_seconds")

@@ -13,12 +13,14 @@ from agent.adapters.onnx.upgrade import EngineUpgrade
 from agent.contract.policy import ModelPolicy, Policy
 from agent.contract.thresholds import ThresholdPolicy
 from agent.domain.ids import ModelName
+from agent.lane_plan import LanePlan
 from agent.pipeline.swap import Admitted, Models
 from agent.ports import DetectorModel
+from agent.rehearsal import RETURN_MEMORY, rehearse
 from agent.settings import Settings, resolve_media
 
 
-def load_models(policy: Policy, settings: Settings, *, threads: int) -> Models:
+def load_models(policy: Policy, settings: Settings, *, plan: LanePlan) -> Models:
     """Load and admit every model that an enabled source uses. Blocks.
 
     Raises:
@@ -31,23 +33,28 @@ def load_models(policy: Policy, settings: Settings, *, threads: int) -> Models:
     cv2.setNumThreads(1)
     used = {source.model for source in policy.sources.values() if source.enabled and source.model}
     return {
-        ModelName(name): load_and_admit(ModelName(name), stanza, settings, threads=threads)
+        ModelName(name): load_and_admit(ModelName(name), stanza, settings, plan=plan)
         for name, stanza in policy.models.items()
         if name in used
     }
 
 
 def load_another(
-    name: ModelName, stanza: ModelPolicy, settings: Settings, *, threads: int, may_fall_back: bool
+    name: ModelName, stanza: ModelPolicy, settings: Settings, *, plan: LanePlan, may_fall_back: bool
 ) -> Admitted:
-    """As `load_and_admit`, while an older one serves: for TensorRT the engine is waited for. Blocks."""
+    """As `load_and_admit`, while an older one serves. Blocks.
+
+    For TensorRT the engine is waited for. Where memory is not given back, a process of its own tries first.
+    """
     if waits_for_engine(stanza) and not may_fall_back:
         stanza = stanza.model_copy(update={"strict_provider": True})
-    return load_and_admit(name, stanza, settings, threads=threads, may_fall_back=may_fall_back)
+    if stanza.provider not in RETURN_MEMORY:
+        rehearse(name, stanza, settings, plan=plan, may_fall_back=may_fall_back)
+    return load_and_admit(name, stanza, settings, plan=plan, may_fall_back=may_fall_back)
 
 
 def load_and_admit(
-    name: ModelName, stanza: ModelPolicy, settings: Settings, *, threads: int, may_fall_back: bool = True
+    name: ModelName, stanza: ModelPolicy, settings: Settings, *, plan: LanePlan, may_fall_back: bool = True
 ) -> Admitted:
     """One model. Blocks.
 
@@ -61,7 +68,7 @@ def load_and_admit(
         package=package,
         stanza=stanza,
         settings=settings,
-        threads=threads,
+        plan=plan,
     )
     admission = admit(model, replace(_standards(stanza, package), may_fall_back=may_fall_back))
     return Admitted(
@@ -72,12 +79,14 @@ def load_and_admit(
     )
 
 
-def held_upgrades(models: Models, policy: Policy, settings: Settings, *, threads: int) -> list["HeldUpgrade"]:
+def held_upgrades(
+    models: Models, policy: Policy, settings: Settings, *, plan: LanePlan
+) -> list["HeldUpgrade"]:
     """What is to take over from models that keep the place of TensorRT. Blocks for a moment."""
     serving = {name: admitted.model for name, admitted in models.items()}
     return [
         HeldUpgrade(upgrade, _standards(stanza, _package(stanza, settings)))
-        for upgrade in engine_upgrades(serving, policy.models, settings, threads=threads)
+        for upgrade in engine_upgrades(serving, policy.models, settings, plan=plan)
         for stanza in [policy.models[upgrade.serving.facts.name]]
     ]
 

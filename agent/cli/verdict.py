@@ -99,12 +99,16 @@ def judge(settings_file: Path, policy_file: Path | None, *, look_at_files: bool)
 
 def _memory(settings: Settings, document: PolicyDocument) -> MemoryPlan:
     """What the policy needs of this machine. Raises: ConfigError (more than it has)."""
-    from agent.assembly import plan_lanes
+    from agent.lane_plan import plan_lanes
 
     policy = document.policy
-    lanes = plan_lanes(policy).lanes
+    plan = plan_lanes(policy, settings)
     return plan_memory(
-        needs_of(policy, settings), beside_mb=cameras_mb(policy), lanes=lanes, limits=read_limits()
+        needs_of(policy, settings),
+        beside_mb=cameras_mb(policy),
+        lanes=plan.lanes,
+        arena=plan.arena,
+        limits=read_limits(),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from agent.cli.model.bench import bench
 from agent.cli.model.check_windows import check_windows
 from agent.cli.model.evaluate import evaluate
 from agent.cli.model.export import export
@@ -21,3 +22,4 @@ app.command("eval")(evaluate)
 app.command("prepare")(prepare)
 app.command("pack")(pack)
 app.command("check-windows")(check_windows)
+app.command("bench")(bench)

@@ -1,0 +1,1 @@
+"""How fast a model runs on this machine, and in which lanes: each setup in a process of its own."""
