@@ -1,0 +1,59 @@
+"""The process that tries one model: takes its order on standard input, answers in a line of JSON, ends.
+
+`python -m agent.rehearsal_child`, started by `agent.rehearsal`.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from agent.contract.policy import ModelPolicy
+from agent.domain.errors import NanofleetError
+from agent.domain.ids import ModelName
+from agent.lane_plan import LanePlan
+from agent.model_loading import load_and_admit
+from agent.rehearsal import KINDS
+from agent.settings import Settings
+
+_PR_SET_PDEATHSIG: Final = 1
+"""Source: prctl(2)."""
+
+
+def main() -> int:
+    """Load and admit, and say what came of it."""
+    # A try that outlives the agent would hold its GPU.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # What libraries and our own log print is no answer.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    order = json.load(sys.stdin)
+    json.dump(_tried(order), answers)
+    answers.close()
+    return 0
+
+
+def _tried(order: dict[str, Any]) -> dict[str, Any]:
+    # Loading looks at these folders alone, and the rest is not for a child to know.
+    settings = Settings.model_construct(  # type: ignore[call-arg]
+        media_root=Path(order["media_root"]), state_dir=Path(order["state_dir"])
+    )
+    try:
+        admitted = load_and_admit(
+            ModelName(order["name"]),
+            ModelPolicy.model_validate(order["stanza"]),
+            settings,
+            plan=LanePlan(**order["plan"]),
+            may_fall_back=order["may_fall_back"],
+        )
+    except NanofleetError as error:
+        kind = next(kind for kind in KINDS.values() if isinstance(error, kind))
+        return {"kind": kind.__name__, "code": error.code, "message": error.message}
+    return {"kind": None, "passed": admitted.passed}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
