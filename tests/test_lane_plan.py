@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog.testing
 
+from agent import launch
 from agent.adapters.onnx.session import sha256_of
-from agent.contract.policy import Policy
+from agent.contract.policy import Policy, PolicyDocument
 from agent.lane_plan import TUNING_FOLDER, LanePlan, plan_lanes
 from agent.settings import Settings
 from agent.tuning import Lanes, Machine, Tuning, beside, write_tuning
@@ -123,3 +125,22 @@ def test_every_model_of_a_camera_must_have_been_measured(settings: Settings) -> 
     assert plan_lanes(two, settings, cores=4) == LanePlan(lanes=4, threads=1)
     keep(settings, "people", many=MANY.model_copy(update={"lanes": 2}))
     assert plan_lanes(two, settings, cores=4).lanes == 3
+
+
+def test_start_tells_the_plan_its_reason_and_what_is_stale(settings: Settings) -> None:
+    keep(settings, provider="cuda")
+    document = PolicyDocument.model_validate(
+        {"version": 1, "issued_at": "2026-11-24T00:00:00Z", "issuer": "test", "policy": policy("parts")}
+    )
+    with structlog.testing.capture_logs() as entries:
+        plan = launch._plan(settings, document)
+    by_event = {entry["event"]: entry for entry in entries}
+    assert by_event["lanes.tuning_unused"]["log_level"] == "warning"
+    assert "measured on cuda" in by_event["lanes.tuning_unused"]["why"]
+    assert by_event["lanes.planned"]["reason"] == "default"
+    assert by_event["lanes.planned"]["threads"] == plan.threads == Machine.here().cores
+
+    keep(settings)
+    with structlog.testing.capture_logs() as entries:
+        assert launch._plan(settings, document).threads == 3
+    assert [entry["reason"] for entry in entries if entry["event"] == "lanes.planned"] == ["measured"]

@@ -177,7 +177,8 @@ class Power(Part):
         Literal["auto", "latency", "throughput"] | Annotated[int, Field(ge=1, le=64)],
         Field(
             description="`latency`: one lane with all threads; `throughput`: one one-thread lane per core; "
-            "a number: so many one-thread lanes; `auto`: latency with one camera, throughput with more."
+            "a number: so many one-thread lanes; `auto`: what `nanofleet model bench --tune` found on this "
+            "node, else latency with one camera, throughput with more."
         ),
     ] = "auto"
 
