@@ -1,8 +1,7 @@
 """The composition root: settings → adapters → stages → one TaskGroup, started and stopped in order."""
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import SystemRandom
 from typing import Any
 
@@ -21,8 +20,8 @@ from agent.adapters.system.temperature import temperatures_c
 from agent.contract import payloads, sources
 from agent.contract.policy import Policy, PolicyDocument
 from agent.contract.topics import Topics
-from agent.domain.errors import TransientError
 from agent.domain.ids import ModelName, SourceName
+from agent.ending import Ending, Stages
 from agent.lane_plan import LanePlan
 from agent.model_loading import digest_of
 from agent.pipeline.announcements import Announcements
@@ -38,10 +37,10 @@ from agent.pipeline.overload import Overload
 from agent.pipeline.reload import Reload, Rereading
 from agent.pipeline.results import Result
 from agent.pipeline.scheduler import Scheduler
-from agent.pipeline.supervise import Ticks, all_ended, feed_watchdog, measure_loop_lag, start_thread, within
+from agent.pipeline.shadow import ShadowPlan, Shadows
+from agent.pipeline.supervise import Ticks, feed_watchdog, measure_loop_lag, start_thread
 from agent.pipeline.swap import Load, Models, ModelSwap
 from agent.pipeline.upgrading import Upgrading
-from agent.pipeline.waiting import wait_for_event
 from agent.ports import Inbound, ModelUpgrade
 from agent.settings import Settings
 
@@ -50,18 +49,9 @@ log = structlog.get_logger(__name__)
 RESULTS_HELD = 64
 """Between the lanes and eventing; a full hand-over makes the lanes wait."""
 
-STOP_S = {"capture": 1.0, "inference": 2.0, "eventing": 1.0, "delivery": 3.0}
-"""How long each stage may take to stop in order; with half a second to commit and one and a half to close the
-outbox, within 10 s."""
-
-_FAREWELL_S = STOP_S["delivery"] - 0.5
-_COMMIT_S = 0.5
 _RESTART_BASE_S = 1.0
 _RESTART_CAP_S = 60.0
 _WATCHDOG_S = 2.0
-_DRAINED_POLL_S = 0.1
-
-Stages = dict[str, list["asyncio.Task[None]"]]
 
 
 class Agent:
@@ -73,6 +63,7 @@ class Agent:
         settings: Settings,
         document: PolicyDocument,
         models: Models,
+        shadows: Mapping[SourceName, ShadowPlan],
         plan: LanePlan,
         load: Load,
         rereading: Rereading,
@@ -114,6 +105,14 @@ class Agent:
             heartbeat_s=policy.publish.heartbeat_s,
             config_version=document.version,
             scrub=scrub,
+            shadows=lambda: self.shadows.reports,
+        )
+        self.shadows = Shadows(
+            plans=shadows,
+            scheduler=self.scheduler,
+            clock=clock,
+            metrics=metrics,
+            on_condition=self.health.report,
         )
         self.worker = InferenceWorker(
             scheduler=self.scheduler,
@@ -123,6 +122,7 @@ class Agent:
             metrics=metrics,
             ticks=self.ticks,
             on_condition=self.health.report,
+            on_served=self.shadows.offer,
         )
         self.introduction = Introduction(
             like=info,
@@ -197,14 +197,19 @@ class Agent:
             on_inbound=_ignore,
             on_connected=self.introduction.connected,
         )
-        self._cameras = {
-            name for name, part in policy.sources.items() if isinstance(part, sources.CameraPart)
-        }
         self.captures = {
             SourceName(name): self._capture(SourceName(name), policy, models)
             for name, stanza in policy.sources.items()
             if stanza.enabled
         }
+        self.ending = Ending(
+            captures=self.captures,
+            cameras={name for name, part in policy.sources.items() if isinstance(part, sources.CameraPart)},
+            scheduler=self.scheduler,
+            results=self.results,
+            delivery=self.delivery,
+            outbox=outbox,
+        )
 
     async def run(self, stop: asyncio.Event, *, until_ended: bool) -> None:
         """Work until `stop`, or until all cameras have ended and the broker has everything.
@@ -225,6 +230,7 @@ class Agent:
             }
             group.create_task(self.health.run(quiet), name="health")
             group.create_task(self.overload.run(quiet), name="overload")
+            group.create_task(self.shadows.run(stop), name="shadow")
             group.create_task(self._watch(quiet), name="watchdog")
             upgrading = group.create_task(self.upgrading.run(), name="upgrading")
             reload = group.create_task(self.reload.run(), name="reload")
@@ -233,14 +239,16 @@ class Agent:
             )
             outbox = group.create_task(self._outbox.ended(), name="outbox")
             if until_ended:
-                group.create_task(self._stop_when_ended(stages, stop), name="until-ended")
+                group.create_task(self.ending.when_captured(stages, stop), name="until-ended")
             self.swap.tell()
             self._notifier.ready()
             log.info("agent.started", sources=list(self.captures), version=__version__)
             await stop.wait()
             upgrading.cancel()
             reload.cancel()
-            await self._stop_in_order(stages)
+            log.info("agent.stopping")
+            self._notifier.stopping()
+            await self.ending.in_order(stages)
             quiet.set()
             outbox.cancel()
 
@@ -253,55 +261,6 @@ class Agent:
         """Whether the node does its work: no stage has failed; for /readyz, from its thread."""
         described = self.health.describe()
         return described["status"] != "failed", {"connected": self.delivery.connected, **described}
-
-    async def _stop_in_order(self, stages: Stages) -> None:
-        """Close each stage's input, left to right, and await its end; cancel what misses its deadline."""
-        log.info("agent.stopping")
-        self._notifier.stopping()
-        for capture in self.captures.values():
-            capture.stop()
-        # A full mailbox holds its capture thread back: closing it is what lets both go.
-        self.scheduler.close()
-        closings: dict[str, Callable[[], None]] = {
-            "eventing": self.results.close,
-            "delivery": lambda: self.delivery.stop(reason="stopped", within_s=_FAREWELL_S),
-        }
-        for stage, tasks in stages.items():
-            if stage == "delivery":
-                # Answered after the commit of what eventing has just handed over.
-                with contextlib.suppress(TransientError):
-                    await within(_COMMIT_S, "outbox", self._outbox.statistics())
-            if stage in closings:
-                closings[stage]()
-            if not await within(STOP_S[stage], stage, all_ended(tasks)):
-                for task in tasks:
-                    task.cancel()
-
-    async def _stop_when_ended(self, stages: Stages, stop: asyncio.Event) -> None:
-        """Files that are read once: go on until the last of their messages has been acknowledged."""
-        await all_ended(
-            [
-                task
-                for task, name in zip(stages["capture"], self.captures, strict=True)
-                if name in self._cameras
-            ]
-        )
-        for capture in self.captures.values():
-            capture.stop()
-        await all_ended(stages["capture"])
-        self.scheduler.close()
-        await all_ended(stages["inference"])
-        self.results.close()
-        await all_ended(stages["eventing"])
-        while not (stop.is_set() or await self._is_drained()):
-            await wait_for_event(stop, timeout_s=_DRAINED_POLL_S)
-        stop.set()
-
-    async def _is_drained(self) -> bool:
-        try:
-            return not (await self._outbox.statistics()).rows
-        except TransientError:
-            return False
 
     async def _watch(self, quiet: asyncio.Event) -> None:
         def feed() -> None:

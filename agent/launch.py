@@ -23,7 +23,7 @@ from agent.contract.schemas import schema_hashes
 from agent.domain.latency import STAGES
 from agent.lane_plan import LanePlan, plan_lanes
 from agent.memory_plan import cameras_mb, needs_of, plan_memory
-from agent.model_loading import held_upgrades, load_another, load_models
+from agent.model_loading import held_upgrades, load_another, load_models, load_shadows
 from agent.pipeline.reload import Rereading
 from agent.pipeline.supervise import Ticks, in_thread
 from agent.ports import Condition, Status
@@ -71,6 +71,7 @@ async def run_agent(
     models = await in_thread(
         "load-models", lambda: load_models(document.policy, settings, plan=plan), yields=True
     )
+    shadows = await in_thread("load-shadows", lambda: load_shadows(document.policy, settings), yields=True)
     upgrades = await in_thread(
         "engine-upgrades", lambda: held_upgrades(models, document.policy, settings, plan=plan)
     )
@@ -96,6 +97,7 @@ async def run_agent(
             settings=settings,
             document=document,
             models=models,
+            shadows=shadows,
             plan=plan,
             load=lambda name, stanza, may_fall_back: load_another(
                 name, stanza, settings, plan=plan, may_fall_back=may_fall_back

@@ -95,6 +95,7 @@ class MemoryPlan:
 def needs_of(policy: Policy, settings: Settings) -> list[ModelNeed]:
     """Every model that an enabled source uses, by the size of its file; none is opened."""
     used = {source.model for source in policy.sources.values() if source.enabled and source.model}
+    used |= {shadow.model for shadow in policy.shadows.values()}
     needs = []
     for name, stanza in policy.models.items():
         if name not in used:

@@ -9,15 +9,22 @@ import cv2
 from agent.acceleration import engine_upgrades, load_accelerated, waits_for_engine
 from agent.adapters.models import ModelPackage, is_package, open_package, package_digest
 from agent.adapters.onnx.admission import Standards, admit
+from agent.adapters.onnx.detector import OnnxDetector
 from agent.adapters.onnx.upgrade import EngineUpgrade
 from agent.contract.policy import ModelPolicy, Policy
 from agent.contract.thresholds import ThresholdPolicy
-from agent.domain.ids import ModelName
+from agent.domain.errors import Code, RefusedError
+from agent.domain.ids import ModelName, SourceName
 from agent.lane_plan import LanePlan
+from agent.memory_plan import needs_of
+from agent.pipeline.shadow import ShadowPlan
 from agent.pipeline.swap import Admitted, Models
-from agent.ports import DetectorModel
+from agent.ports import DetectorModel, Model
 from agent.rehearsal import RETURN_MEMORY, rehearse
 from agent.settings import Settings, resolve_media
+
+_SHADOWS = LanePlan(lanes=1, threads=1, spinning=False)
+"""A session without threads of its own works at the priority of the thread that calls it."""
 
 
 def load_models(policy: Policy, settings: Settings, *, plan: LanePlan) -> Models:
@@ -37,6 +44,38 @@ def load_models(policy: Policy, settings: Settings, *, plan: LanePlan) -> Models
         for name, stanza in policy.models.items()
         if name in used
     }
+
+
+def load_shadows(policy: Policy, settings: Settings) -> dict[SourceName, ShadowPlan]:
+    """Load and admit the models that look over cameras' shoulders, each once, with one thread. Blocks.
+
+    Raises:
+        RefusedError, ConfigError, TransientError: as `load_models` does; or it is no detector.
+    """
+    needed_mb = {need.name: need.kept_mb + need.lane_mb(arena=True) for need in needs_of(policy, settings)}
+    loaded: dict[str, Model] = {}
+    plans = {}
+    for name, shadow in policy.shadows.items():
+        if shadow.model not in loaded:
+            stanza = policy.models[shadow.model]
+            loaded[shadow.model] = load_and_admit(
+                ModelName(shadow.model), stanza, settings, plan=_SHADOWS
+            ).model
+        model = loaded[shadow.model]
+        if not isinstance(model, OnnxDetector):
+            raise RefusedError(
+                f"model {shadow.model} is of task {model.facts.task} and cannot look at a camera's frames; "
+                "a detector or a pose model is wanted",
+                code=Code.COMPATIBILITY,
+                path=f"/policy/sources/{name}/shadow/model",
+            )
+        plans[SourceName(name)] = ShadowPlan(
+            model=model,
+            fps=shadow.fps,
+            memory_mb=needed_mb.get(shadow.model, 0.0),
+            primary_memory_mb=needed_mb.get(policy.sources[name].model or "", 0.0),
+        )
+    return plans
 
 
 def load_another(

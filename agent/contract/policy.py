@@ -23,6 +23,7 @@ from agent.contract.sources import (
     PipeCamera,
     RtspCamera,
     Sensor,
+    Shadow,
     Source,
     SyntheticCamera,
     SystemSensor,
@@ -216,6 +217,15 @@ class Policy(Part):
         if details:
             raise ValidationError.from_exception_data("Policy", details, hide_input=True)
         return self
+
+    @property
+    def shadows(self) -> dict[str, Shadow]:
+        """Of the cameras that are switched on, those that have one."""
+        return {
+            name: source.shadow
+            for name, source in self.sources.items()
+            if source.enabled and isinstance(source, CameraPart) and source.shadow is not None
+        }
 
     def thresholds_of(self, source_name: str, beneath: ThresholdPolicy | None = None) -> Thresholds:
         """The thresholds in force for a camera: its own, else its model's, else the defaults.

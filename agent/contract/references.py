@@ -25,9 +25,13 @@ def dangling_references(policy: object) -> Iterator[DanglingReference]:
     """Every dangling name in a policy as plain values, which need not be valid otherwise."""
     models, sources, rules = (_section(policy, name) for name in ("models", "sources", "rules"))
     for name, source in sources.items():
-        model = _section(source).get("model")
-        if isinstance(model, str) and model not in models:
-            yield DanglingReference(("sources", name, "model"), model, "model", tuple(models))
+        for part, path in (
+            (_section(source), ("sources", name, "model")),
+            (_section(source, "shadow"), ("sources", name, "shadow", "model")),
+        ):
+            model = part.get("model")
+            if isinstance(model, str) and model not in models:
+                yield DanglingReference(path, model, "model", tuple(models))
     cameras = tuple(
         name for name, source in sources.items() if _section(source).get("kind") not in SENSOR_KINDS
     )

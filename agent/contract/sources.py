@@ -57,6 +57,16 @@ class Zone(Part):
         return self
 
 
+class Shadow(Part):
+    """A second model that looks at frames of a camera in spare time, and is compared with the first."""
+
+    model: Annotated[Name, Field(description="A name under `models`: a detector or a pose model.")]
+    fps: Annotated[
+        float,
+        Field(gt=0, le=240, description="Most frames a second that it looks at; fewer where time is short."),
+    ] = 1.0
+
+
 class CameraPart(SourcePart):
     """What all cameras have."""
 
@@ -83,10 +93,20 @@ class CameraPart(SourcePart):
         ThresholdPolicy,
         Field(description="What counts as found here, where it differs from the model's."),
     ] = ThresholdPolicy()
+    shadow: Annotated[
+        Shadow | None,
+        Field(description="A second model to compare with the first, in time that nobody needs."),
+    ] = None
     zones: Annotated[
         dict[Name, Zone],
         Field(description="Parts of the picture by name, for rules."),
     ] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _shadow_has_a_first(self) -> Self:
+        if self.shadow is not None and self.model is None:
+            raise ValueError("shadow compares a second model with the first; give this camera a model too")
+        return self
 
     @property
     def overflow_or_default(self) -> Literal["newest", "wait"]:

@@ -153,7 +153,8 @@ class Shadows:
             for name in self._watches:
                 self._on_condition(f"shadow-{name}", "degraded", Code.INTERNAL, "the shadows have crashed")
 
-    def report(self) -> dict[str, payloads.Shadow]:
+    @property
+    def reports(self) -> dict[str, payloads.Shadow]:
         """What has come of each so far, for the heartbeat."""
         with self._changed:
             return {name: _report(watch) for name, watch in self._watches.items()}

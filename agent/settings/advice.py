@@ -27,7 +27,8 @@ def advice_on_policy(policy: Policy, settings: Settings, *, look_at_files: bool 
     enabled = {name: source for name, source in policy.sources.items() if source.enabled}
     if not enabled:
         yield "policy.sources: none is enabled, the node watches nothing"
-    for name in policy.models.keys() - {source.model for source in enabled.values()}:
+    used = {source.model for source in enabled.values()} | {each.model for each in policy.shadows.values()}
+    for name in policy.models.keys() - used:
         yield f"policy.models.{name}: no enabled source uses it"
     for name, source in enabled.items():
         where = f"policy.sources.{name}"

@@ -100,6 +100,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         uses_one: bool = draw(st.booleans())
         if models and uses_one:
             source["model"] = draw(st.sampled_from(sorted(models)))
+            if source["kind"] not in {"system", "vibration"} and draw(st.booleans()):
+                source["shadow"] = {"model": draw(st.sampled_from(sorted(models))), "fps": draw(SECONDS)}
     for rule in rules.values():
         if seeing:
             rule["snapshot"] = draw(st.lists(st.sampled_from(seeing), max_size=2))
@@ -217,3 +219,20 @@ def test_a_condition_whose_brackets_close_passes(condition: str) -> None:
 def test_a_condition_that_does_not_close_is_refused(condition: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         check_condition(condition)
+
+
+def test_a_shadow_names_a_model_and_needs_a_first_one() -> None:
+    models = {"people": {"file": "people.onnx"}}
+    door = {"kind": "synthetic", "shadow": {"model": "peple"}}
+    with pytest.raises(ValidationError, match="compares a second model with the first"):
+        Policy.model_validate({"models": models, "sources": {"door": door}})
+    with pytest.raises(ValidationError, match="this policy has no model 'peple'") as refused:
+        Policy.model_validate({"models": models, "sources": {"door": {**door, "model": "people"}}})
+    assert refused.value.errors()[0]["loc"] == ("sources", "door", "shadow", "model")
+
+
+def test_shadows_are_those_of_cameras_that_are_switched_on() -> None:
+    camera = {"kind": "synthetic", "model": "people", "shadow": {"model": "people"}}
+    sources = {"door": camera, "yard": {**camera, "enabled": False}, "motor": {"kind": "vibration"}}
+    policy = Policy.model_validate({"models": {"people": {"file": "people.onnx"}}, "sources": sources})
+    assert {name: shadow.fps for name, shadow in policy.shadows.items()} == {"door": 1.0}

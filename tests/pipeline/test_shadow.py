@@ -217,7 +217,7 @@ async def test_it_sees_the_frames_that_the_first_has_served_and_the_comparison_i
     bench = Bench(FakeDetector("next", answer=answer))
     async with bench.running():
         await bench.film(lambda: bench.outcome("compared") >= 10, every_s=0.02)
-    told = bench.shadows.report()[DOOR]
+    told = bench.shadows.reports[DOOR]
 
     assert (told.model, told.status, told.failed) == ("next", "on", 0)
     assert told.frames == len(seen) >= 10
@@ -240,7 +240,7 @@ async def test_it_looks_no_more_often_than_it_is_asked_to() -> None:
     async with bench.running():
         await bench.film(lambda: bench.outcome("compared") >= 5, every_s=0.02)
     assert time.monotonic() - began_s >= 0.4
-    assert len(bench.got) > 2 * bench.shadows.report()[DOOR].frames
+    assert len(bench.got) > 2 * bench.shadows.reports[DOOR].frames
 
 
 async def test_a_shadow_that_is_too_slow_for_the_time_there_is_runs_once_and_then_not() -> None:
@@ -251,7 +251,7 @@ async def test_a_shadow_that_is_too_slow_for_the_time_there_is_runs_once_and_the
     bench = Bench(FakeDetector(answer=slow))
     async with bench.running():
         await bench.film(lambda: bench.outcome("missed") >= 20, every_s=0.02)
-    told = bench.shadows.report()[DOOR]
+    told = bench.shadows.reports[DOOR]
     assert (told.frames, told.failed) == (1, 0)
     assert told.missed >= 20
 
@@ -266,7 +266,7 @@ async def test_a_shadow_that_fails_is_counted_told_and_switched_off_and_the_firs
         await bench.film(lambda: bool(bench.conditions), every_s=0.02)
         served = len(bench.got)
         await bench.film(lambda: len(bench.got) >= served + 10, every_s=0.02)
-    told = bench.shadows.report()[DOOR]
+    told = bench.shadows.reports[DOOR]
 
     assert bench.conditions == [("shadow-door", "degraded", "E_MODEL")]
     assert (told.status, told.failed, told.frames) == ("off", MOST_FAILURES, 0)
@@ -295,4 +295,4 @@ async def test_stopping_does_not_wait_for_a_run_that_hangs() -> None:
         began_s = time.monotonic()
     assert time.monotonic() - began_s < 5
     shadow.gate.set()
-    assert bench.shadows.report()[DOOR].frames == 0
+    assert bench.shadows.reports[DOOR].frames == 0
