@@ -26,7 +26,7 @@ v: 1
 version: {version}
 policy:
   models:
-    people: {{file: {people}, shape: [384, 512]}}
+    people: {{file: {people}, shape: [288, 384]}}
     vibration: {{file: {vibration}}}
   sources:
     door: {{kind: file, path: vtest.avi, pace: fast, model: people}}
@@ -48,7 +48,7 @@ def said_again(model: Path, out: Path, **metadata: str) -> Path:
 
 def pack_people(model: Path, out: Path, testdata: Path, *, version: str) -> None:
     said = {"name": "people", "version": version}
-    pack(model, out=out, said=said, images=[testdata / "images"], shape=(384, 512))
+    pack(model, out=out, said=said, images=[testdata / "images"], shape=(288, 384))
 
 
 class Node:
