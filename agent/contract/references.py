@@ -25,13 +25,10 @@ def dangling_references(policy: object) -> Iterator[DanglingReference]:
     """Every dangling name in a policy as plain values, which need not be valid otherwise."""
     models, sources, rules = (_section(policy, name) for name in ("models", "sources", "rules"))
     for name, source in sources.items():
-        for part, path in (
-            (_section(source), ("sources", name, "model")),
-            (_section(source, "shadow"), ("sources", name, "shadow", "model")),
-        ):
-            model = part.get("model")
+        named = _section(source).get("model"), _section(source, "shadow").get("model")
+        for model, where in zip(named, (("model",), ("shadow", "model")), strict=True):
             if isinstance(model, str) and model not in models:
-                yield DanglingReference(path, model, "model", tuple(models))
+                yield DanglingReference(("sources", name, *where), model, "model", tuple(models))
     cameras = tuple(
         name for name, source in sources.items() if _section(source).get("kind") not in SENSOR_KINDS
     )

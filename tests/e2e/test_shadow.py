@@ -23,7 +23,7 @@ policy:
     parts: {file: parts.onnx}
     next: {file: parts.onnx, thresholds: {confidence: 0.5}}
   sources:
-    line: {kind: synthetic, model: parts, rate_hz: 5, shadow: {model: next, fps: 5}}
+    line: {kind: synthetic, model: parts, rate_hz: 3, shadow: {model: next, fps: 3}}
   publish: {heartbeat_s: 1}
 """
 
@@ -45,7 +45,7 @@ def test_the_heartbeat_tells_how_far_two_models_agree(tmp_path: Path) -> None:
             media=[MODEL],
         )
         with agent.start():
-            until_blocking(lambda: told().get("frames", 0) >= 10, within_s=60)
+            until_blocking(lambda: told().get("frames", 0) >= 6, within_s=90)
             shadow = told()
             assert agent.stop() == 0
         beat = subscriber.of("heartbeat")[-1]
