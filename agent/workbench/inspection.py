@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.adapters.onnx import load_model
+from agent.adapters.onnx.anomaly import OnnxAnomaly
 from agent.adapters.onnx.detector import OnnxDetector
 from agent.adapters.onnx.session import SessionSettings, TensorSpec, open_session
 from agent.domain.errors import RefusedError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from agent.adapters.onnx.input_shape import Shape
     from agent.adapters.onnx.session import OnnxSession
-    from agent.ports import Model, ModelFacts
+    from agent.ports import ModelFacts
 
 _TYPICAL_FRAME = Size(720, 1280)
 
@@ -42,7 +43,7 @@ class FileFacts:
 class Serving:
     """How the agent would serve the file.
 
-    `head`: the module that decodes it; for sensor windows `reconstruction` or the like. `feeding`: how it is
+    `head`: the module that decodes it; for sensor windows the kind of score. `feeding`: how it is
     fed, name by name. `decoded_outputs`: those of its outputs that are read. `size`: of the input for a
     picture of 1280x720; None for sensor windows.
     """
@@ -126,7 +127,7 @@ def inspect_model(
     )
 
 
-def _serving(model: Model) -> Serving:
+def _serving(model: OnnxDetector | OnnxAnomaly) -> Serving:
     if isinstance(model, OnnxDetector):
         return Serving(
             facts=model.facts,
@@ -135,11 +136,11 @@ def _serving(model: Model) -> Serving:
             decoded_outputs=tuple(model.head.output_names),
             size=model.input_shape.for_frame(_TYPICAL_FRAME),
         )
-    told = ("window", "hop", "channels", "rate_hz", "threshold")
+    told = ("window", "hop", "channels", "rate_hz", "normalisation", "threshold", "fed_shape")
     return Serving(
         facts=model.facts,
-        head=type(model).__module__.rsplit(".", 1)[-1],
-        feeding={name: getattr(model, name) for name in told if hasattr(model, name)},
+        head=model.kind.name,
+        feeding={name: getattr(model, name) for name in told},
         decoded_outputs=(),
         size=None,
     )
@@ -162,7 +163,7 @@ def _counted_shapes(session: OnnxSession, serving: Serving | None) -> dict[str, 
 def _first_shape(serving: Serving) -> tuple[int, ...]:
     if serving.size is not None:
         return (1, 3, serving.size.height_px, serving.size.width_px)
-    return (1, serving.feeding["window"], len(serving.feeding["channels"]))
+    return tuple(serving.feeding["fed_shape"])
 
 
 def _serving_json(serving: Serving) -> dict[str, Any]:

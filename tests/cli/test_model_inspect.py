@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.model_command import PARTS, VIBRATION, model, refused
 from tests.onnx_files import constant_detector
+from tests.window_files import half, window_metadata
 
 
 def test_inspect_tells_what_a_detector_is_and_costs() -> None:
@@ -79,3 +80,14 @@ def test_inspect_refuses_what_is_no_model_in_one_sentence(tmp_path: Path, what: 
 @pytest.mark.parametrize("options", [("--image", "a.png"), ("--save", "a.png"), ("--shape", "big")])
 def test_inspect_refuses_options_that_make_no_sense(options: tuple[str, str]) -> None:
     assert model("inspect", PARTS, *options).exit_code == 2
+
+
+@pytest.mark.parametrize("sides", ["2,6", "12"])
+def test_model_of_windows_is_counted_as_it_is_fed(tmp_path: Path, sides: str) -> None:
+    said = window_metadata(layout="NCW" if sides == "2,6" else None)
+    found = json.loads(
+        model("inspect", half(tmp_path / "a.onnx", sides=sides, metadata=said), "--json").stdout
+    )
+    assert found["serving"]["head"] == "autoencoder"
+    assert found["serving"]["feeding"]["fed_shape"] == [1, *map(int, sides.split(","))]
+    assert found["cost"]["macs"] == 0

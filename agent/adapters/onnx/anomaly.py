@@ -44,6 +44,11 @@ class OnnxAnomaly:
         return self._kind
 
     @property
+    def fed_shape(self) -> tuple[int, ...]:
+        """Of the input tensor for one window: [1, window, channels], or what else the file wants."""
+        return self._fed_shape
+
+    @property
     def window(self) -> int:
         return self._metadata.window
 
@@ -114,6 +119,7 @@ class OnnxAnomaly:
             ValueError: nothing fits what comes out.
         """
         feed: NDArray[Any] = self._layout.tensor(self._metadata.normalisation.apply(self.typical_window()))
+        self._fed_shape = feed.shape
         try:
             outputs = self._session.run(feed)
         except TransientError as error:
