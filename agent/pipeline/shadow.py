@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,10 @@ _RUNS_REMEMBERED: Final = 8
 _FORGOTTEN_S: Final = 10.0
 """Runs that were slow by accident would else keep their shadow from ever running again."""
 _TIMES_KEPT: Final = 256
+_KEPT_WAITING: Final = 1.5
+_KEPT_WAITING_S: Final = 0.005
+"""A run on the CPU that lasts so much longer than it computes was kept waiting by other work: the machine has
+no time to spare, and the next run is put off for `_FORGOTTEN_S`."""
 _PATIENCE_S: Final = 0.25
 _STOP_S: Final = 1.0
 
@@ -189,18 +194,24 @@ class Shadows:
         if candidate is None or self._closed:
             return
         began_ns = self._clock.now().monotonic_ns
+        computing_s = time.thread_time()
         try:
             (found,), timed = watch.plan.model.detect([Look(candidate.frame.pixels, candidate.thresholds)])
         except TransientError as error:
             self._fail(name, watch, error)
             return
         ended_ns = self._clock.now().monotonic_ns
+        computing_s = time.thread_time() - computing_s
         agreed = self._compare(watch, candidate.result, found)
         timing = candidate.result.timing
         with self._changed:
             watch.failures_in_a_row = 0
             watch.ran_ns = ended_ns
-            watch.lasted_s.append((ended_ns - began_ns) / 1e9)
+            lasted_s = (ended_ns - began_ns) / 1e9
+            watch.lasted_s.append(lasted_s)
+            on_cpu = watch.plan.model.facts.provider_used == "cpu"
+            if on_cpu and lasted_s > _KEPT_WAITING * computing_s + _KEPT_WAITING_S:
+                watch.due_ns = ended_ns + int(_FORGOTTEN_S * 1e9)
             watch.agreed += agreed
             watch.shadow_ms.append((timed.inferred_ns - began_ns) / 1e6)
             watch.primary_ms.append((timing.inferred_ns - timing.taken_ns) / 1e6)

@@ -245,7 +245,9 @@ async def test_it_looks_no_more_often_than_it_is_asked_to() -> None:
 
 async def test_a_shadow_that_is_too_slow_for_the_time_there_is_runs_once_and_then_not() -> None:
     def slow(_look: Look) -> Detections:
-        time.sleep(0.2)
+        end_s = time.thread_time() + 0.2
+        while time.thread_time() < end_s:
+            pass
         return no_detections()
 
     bench = Bench(FakeDetector(answer=slow))
@@ -296,3 +298,14 @@ async def test_stopping_does_not_wait_for_a_run_that_hangs() -> None:
     assert time.monotonic() - began_s < 5
     shadow.gate.set()
     assert bench.shadows.reports[DOOR].frames == 0
+
+
+async def test_a_machine_that_keeps_the_shadow_waiting_is_left_alone_for_a_while() -> None:
+    def kept_waiting(_look: Look) -> Detections:
+        time.sleep(0.02)  # no time of its own: as if other processes had the core
+        return no_detections()
+
+    bench = Bench(FakeDetector(answer=kept_waiting))
+    async with bench.running():
+        await bench.film(lambda: len(bench.got) >= 25, every_s=0.1)
+    assert bench.shadows.reports[DOOR].frames == 1
