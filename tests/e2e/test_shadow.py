@@ -45,11 +45,7 @@ def test_the_heartbeat_tells_how_far_two_models_agree(tmp_path: Path) -> None:
             media=[MODEL],
         )
         with agent.start():
-<<<<<<< tests/e2e/test_shadow.py
             until_blocking(lambda: told().get("frames", 0) >= 3, within_s=90)
-=======
-            until_blocking(lambda: told().get("frames", 0) >= 6, within_s=90)
->>>>>>> /tmp/ov_theirs
             shadow = told()
             assert agent.stop() == 0
         beat = subscriber.of("heartbeat")[-1]
