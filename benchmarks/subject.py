@@ -25,7 +25,7 @@ _REPOSITORY: Final = Path(__file__).resolve().parent.parent
 _PREPARE_S: Final = 120.0
 
 SERVED_GRAPH: Final = "cut"
-"""What the agent makes of a graph unless its policy says otherwise."""
+"""The fastest of those that a policy may ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subjects:
-    """One model in three graphs: as exported, with the same answer, and as the agent serves it."""
+    """One model in three graphs: as exported, with the same answer, and as the agent serves it here."""
 
     exported: Subject
     exact: Subject
