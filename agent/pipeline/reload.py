@@ -47,6 +47,8 @@ class Reload:
         self._swap = swap
         self._on_condition = on_condition
         self._on_applied = on_applied
+        policy = document.policy
+        self._shadowing = {shadow.model: policy.models[shadow.model] for shadow in policy.shadows.values()}
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -68,7 +70,8 @@ class Reload:
         for name, stanza in document.policy.models.items():
             if not await self._swap.swap(ModelName(name), stanza):
                 refused.append(f"policy.models.{name}")
-        waiting = list(changes_but_for_models(self._swap.policy, document.policy))
+        waiting = [*self._changed_shadows(document.policy)]
+        waiting += changes_but_for_models(self._swap.policy, document.policy)
         if not refused and not waiting:
             self._document = document
             log.info("policy.applied", version=document.version)
@@ -80,6 +83,12 @@ class Reload:
         parts += [f"takes effect with a restart: {', '.join(waiting)}"] * bool(waiting)
         message = f"of version {document.version} a part is not in force; {'; '.join(parts)}"
         self._on_condition(_WHO, "degraded", Code.APPLY, message)
+
+    def _changed_shadows(self, policy: Policy) -> Iterator[str]:
+        """Models that look over cameras' shoulders as they were at the start, and are another by now."""
+        for name, stanza in self._shadowing.items():
+            if policy.models.get(name) != stanza:
+                yield f"policy.models.{name} as a shadow"
 
     def _check_version(self, document: PolicyDocument) -> None:
         present = self._document

@@ -123,11 +123,12 @@ class ModelSwap:
     async def _exchange(self, name: ModelName, stanza: ModelPolicy) -> None:
         old = self._models[name]
         digest = await in_thread(f"digest[{name}]", lambda: self._digest(stanza))
-        if digest == old.digest and stanza == self._policy.models[name]:
-            return
         if digest == old.digest and _but_for_thresholds(stanza, self._policy.models[name]):
-            self._take_over(name, stanza, old)
-            self._on_swapped()
+            if stanza != self._policy.models[name]:
+                self._take_over(name, stanza, old)
+                self._on_swapped()
+            # What was refused before is not asked for any more.
+            self._tell_serving(name, old)
             return
         self._on_condition(_who(name), "waiting", None, f"loading another beside {_version(old)}")
         log.info("model.swap_began", model=name, file=stanza.file, serving=_version(old))

@@ -61,6 +61,7 @@ class Bench:
     digests: dict[str, str] = field(default_factory=lambda: {"a.onnx": "1"})
     fits: Callable[[Model, Model, SourceName], None] = lambda _old, _new, _source: None
     load_s: float = 10.0
+    policy: Policy = field(default_factory=lambda: Policy.model_validate(POLICY))
     told: list[tuple[str, str, str | None, str | None]] = field(default_factory=list)
     swapped: int = 0
     given_back: int = 0
@@ -68,7 +69,6 @@ class Bench:
     def __post_init__(self) -> None:
         self.clock = FakeClock()
         self.scheduler = Scheduler(clock=self.clock)
-        self.policy = Policy.model_validate(POLICY)
         self.models = {PEOPLE: admitted(detector("1"))}
         self.mailboxes: dict[SourceName, Mailbox[Frame]] = {
             source: self.scheduler.add_camera(
@@ -269,13 +269,14 @@ class Rereader:
 
     bench: Bench
     read: Callable[[], PolicyDocument]
+    begun: PolicyDocument = field(default_factory=lambda: document(5))
 
     def __post_init__(self) -> None:
         self.asked = asyncio.Event()
         self.applied: list[int] = []
         self.reload = Reload(
             rereading=Rereading(asked=self.asked, read=self._reread),
-            document=document(5),
+            document=self.begun,
             swap=self.bench.swap,
             on_condition=lambda *told: self.bench.told.append(told),
             on_applied=lambda applied: self.applied.append(applied.version),
@@ -351,6 +352,36 @@ async def test_same_document_again_takes_in_a_file_that_was_replaced() -> None:
     bench.digests["a.onnx"] = "other"
     assert (await rereading.ask())[0] == "ok"
     assert bench.serving() == "2"
+
+
+async def test_going_back_to_what_serves_ends_the_trouble_of_a_refused_model() -> None:
+    documents = iter([document(6, file="bad.onnx"), document(7)])
+    rereading = Rereader(Bench(loads), lambda: next(documents))
+    assert (await rereading.ask())[0] == "degraded"
+    assert (await rereading.ask())[0] == "ok"
+    told = [one for one in rereading.bench.told if one[0] == "model-people"]
+    assert [one[1] for one in told[-2:]] == ["degraded", "ok"]
+
+
+async def test_changed_shadow_model_is_told_to_need_a_restart_until_it_is_as_before() -> None:
+    sources = {**POLICY["sources"], "door": {**POLICY["sources"]["door"], "shadow": {"model": "spare"}}}
+
+    def shadowed(version: int, file: str) -> PolicyDocument:
+        models = {**POLICY["models"], "spare": {"file": file}}
+        return PolicyDocument.model_validate(
+            {"version": version, "policy": {"models": models, "sources": sources}}
+        )
+
+    bench = Bench(loads, policy=shadowed(5, "spare.onnx").policy)
+    documents = iter([shadowed(6, "b.onnx"), shadowed(6, "b.onnx"), shadowed(7, "spare.onnx")])
+    rereading = Rereader(bench, lambda: next(documents), begun=shadowed(5, "spare.onnx"))
+    for _ in range(2):
+        status, code, message = await rereading.ask()
+        assert (status, code) == ("degraded", Code.APPLY)
+        assert message is not None
+        assert message.endswith("takes effect with a restart: policy.models.spare as a shadow")
+    assert (await rereading.ask())[0] == "ok"
+    assert rereading.applied == [7]
 
 
 async def test_document_with_a_mistake_leaves_all_as_it_was() -> None:
