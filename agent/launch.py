@@ -1,8 +1,8 @@
 """From settings and a policy to a running agent and what it did: opens what it needs, and closes it."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -18,15 +18,18 @@ from agent.adapters.system.notify import Notifier
 from agent.adapters.system.run_record import Ending, RunRecord
 from agent.app import Agent
 from agent.contract import payloads
-from agent.contract.policy import PolicyDocument
+from agent.contract.policy import Policy, PolicyDocument
 from agent.contract.schemas import schema_hashes
+from agent.domain.ids import SourceName
 from agent.domain.latency import STAGES
 from agent.lane_plan import LanePlan, plan_lanes
 from agent.memory_plan import cameras_mb, needs_of, plan_memory
 from agent.model_loading import held_upgrades, load_another, load_models, load_shadows
 from agent.pipeline.reload import Rereading
-from agent.pipeline.supervise import Ticks, in_thread
-from agent.ports import Condition, Status
+from agent.pipeline.shadow import ShadowPlan
+from agent.pipeline.supervise import Ticks, in_thread, unless
+from agent.pipeline.swap import Models
+from agent.ports import Condition, ModelUpgrade, Status
 from agent.report import MessageFlow, Percentiles, RunReport, SourceFlow
 from agent.settings import Settings, UnixSocket
 from agent.settings.advice import advice_on_policy, advice_on_settings
@@ -50,8 +53,8 @@ async def run_agent(
     notifier: Notifier,
     hand_on_warnings: HandOn,
     scrub: Callable[[str], str],
-) -> RunReport:
-    """Watch, infer and publish until `stop`; returns what was done.
+) -> RunReport | None:
+    """Watch, infer and publish until `stop`; returns what was done, None if it was stopped before it started.
 
     `rereading` asks for the policy to be read again; `scrub` takes credentials out of a text.
 
@@ -67,14 +70,11 @@ async def run_agent(
     metrics = PrometheusMetrics(version=__version__)
     record = RunRecord(state_dir=settings.state_dir, version=__version__, boot=clock.boot)
     plan = await in_thread("plan", lambda: _plan(settings, document))
-    # A session's threads are started here, and give way as the lanes do that call them.
-    models = await in_thread(
-        "load-models", lambda: load_models(document.policy, settings, plan=plan), yields=True
-    )
-    shadows = await in_thread("load-shadows", lambda: load_shadows(document.policy, settings), yields=True)
-    upgrades = await in_thread(
-        "engine-upgrades", lambda: held_upgrades(models, document.policy, settings, plan=plan)
-    )
+    # Rewriting a graph, or a first look at a GPU, takes longer than a service manager waits for an end.
+    loaded = await unless(stop, "load", _load(settings, document.policy, plan=plan))
+    if loaded is None:
+        log.info("agent.stopped_while_loading")
+        return None
     link = await in_thread("link", lambda: assembly.link(settings, clock=clock))
     ticks = Ticks(clock=clock)
     outbox_is = _LateCondition("outbox")
@@ -96,14 +96,14 @@ async def run_agent(
         agent = Agent(
             settings=settings,
             document=document,
-            models=models,
-            shadows=shadows,
+            models=loaded.models,
+            shadows=loaded.shadows,
             plan=plan,
             load=lambda name, stanza, may_fall_back: load_another(
                 name, stanza, settings, plan=plan, may_fall_back=may_fall_back
             ),
             rereading=rereading,
-            upgrades=upgrades,
+            upgrades=loaded.upgrades,
             outbox=outbox,
             link=link,
             clock=clock,
@@ -151,6 +151,21 @@ class _LateCondition:
         """From now on this is whom to tell."""
         self._report = report
         self(*self._early)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    models: Models
+    shadows: Mapping[SourceName, ShadowPlan]
+    upgrades: Sequence[ModelUpgrade]
+
+
+async def _load(settings: Settings, policy: Policy, *, plan: LanePlan) -> _Loaded:
+    # A session's threads are started here, and give way as the lanes do that call them.
+    models = await in_thread("load-models", lambda: load_models(policy, settings, plan=plan), yields=True)
+    shadows = await in_thread("load-shadows", lambda: load_shadows(policy, settings), yields=True)
+    upgrades = await in_thread("engine-upgrades", lambda: held_upgrades(models, policy, settings, plan=plan))
+    return _Loaded(models, shadows, upgrades)
 
 
 def _plan(settings: Settings, document: PolicyDocument) -> LanePlan:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from agent.adapters.logs.configure import Logging
     from agent.contract.policy import PolicyDocument
@@ -46,6 +46,10 @@ def run(
     Logs go to stdout: JSON, one event a line, or made for people where that is a terminal.
     Exit code 0 after an ordered stop, 78 when settings or policy are wrong, 1 when a stage failed.
     """
+    # Without a handler it ends the process, and systemd takes that for an ordered end.
+    hangups: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _frame: hangups.append(number))
+
     from agent.adapters.logs.configure import configure_logging
     from agent.adapters.logs.output_guard import OutputGuard
     from agent.adapters.logs.scrub import Scrubber
@@ -74,11 +78,12 @@ def run(
                 document,
                 logging,
                 read_policy=read_policy,
+                asked_before=hangups,
                 until_ended=until_ended,
                 scrub=scrubber.text,
             )
         )
-        if report_file is not None:
+        if report_file is not None and report is not None:
             write_output(report_file, report.model_dump_json(indent=2) + "\n", option="--report")
         code = 0
     except TransientError as error:
@@ -101,9 +106,10 @@ async def _serve(
     logging: Logging,
     *,
     read_policy: Callable[[], PolicyDocument],
+    asked_before: Sequence[int],
     until_ended: bool,
     scrub: Callable[[str], str],
-) -> RunReport:
+) -> RunReport | None:
     from agent.adapters.system.notify import Notifier
     from agent.launch import run_agent
     from agent.pipeline.reload import Rereading
@@ -114,6 +120,8 @@ async def _serve(
         loop.add_signal_handler(number, stop.set)
     reload = asyncio.Event()
     loop.add_signal_handler(signal.SIGHUP, reload.set)
+    if asked_before:
+        reload.set()
     return await run_agent(
         settings,
         document,

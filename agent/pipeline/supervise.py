@@ -142,6 +142,19 @@ async def ticking(ticks: Ticks, stage: str, answer: Coroutine[Any, Any, Outcome]
         waiting.cancel()
 
 
+async def unless(stop: asyncio.Event, name: str, work: Coroutine[Any, Any, Outcome]) -> Outcome | None:
+    """What `work` returns or raises; None as soon as `stop` is set, and `work` is cancelled."""
+    loop = asyncio.get_running_loop()
+    working = loop.create_task(work, name=name)
+    stopping = loop.create_task(stop.wait(), name=f"{name}[stop]")
+    try:
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        stopping.cancel()
+
+
 async def within(deadline_s: float, what: str, ending: Awaitable[object]) -> bool:
     """Await `ending` for at most `deadline_s`; False, and a line in the log, if it did not make it."""
     try:

@@ -8,7 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from agent.pipeline.announcements import Announcements
-from agent.pipeline.supervise import STALL_S, Ticks, feed_watchdog, in_thread, start_thread, ticking, within
+from agent.pipeline.supervise import (
+    STALL_S,
+    Ticks,
+    feed_watchdog,
+    in_thread,
+    start_thread,
+    ticking,
+    unless,
+    within,
+)
 from agent.ports import Publication
 from tests.fakes.clock import FakeClock
 from tests.polling import until
@@ -132,3 +141,19 @@ async def test_in_thread_that_yields_is_nicer_than_the_loop_and_so_are_the_threa
     assert await in_thread("yielding", niceness, yields=True) > loop
     assert await in_thread("yielding", niceness_of_a_child, yields=True) > loop
     assert niceness() == loop
+
+
+async def test_work_is_let_go_as_soon_as_stop_is_asked_for_and_else_gives_what_it_has() -> None:
+    stop, gate = asyncio.Event(), threading.Event()
+    assert await unless(stop, "quick", in_thread("quick", lambda: 7)) == 7
+    with pytest.raises(ValueError, match="no such model"):
+        await unless(stop, "failing", in_thread("failing", lambda: _fail("no such model")))
+
+    asyncio.get_running_loop().call_later(0.01, stop.set)
+    async with asyncio.timeout(5):
+        assert await unless(stop, "endless", in_thread("endless", gate.wait)) is None
+    gate.set()
+
+
+def _fail(why: str) -> None:
+    raise ValueError(why)
