@@ -1,5 +1,6 @@
 """Whole models: what the agent finds in a picture beside what the reference found."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ from agent.adapters.onnx import load_model
 from agent.adapters.onnx.detector import OnnxDetector
 from agent.domain.thresholds import Thresholds
 from agent.ports import Look
+from tools.head_references.feeding import compare_feeding
 from tools.head_references.storing import Expected
 
 
@@ -25,6 +27,26 @@ def picture(height_px: int, width_px: int) -> NDArray[np.uint8]:
         far = (centre[0] + width_px // 8, centre[1] + height_px // 10)
         cv2.rectangle(pixels, centre, far, colour[::-1], -1)
     return pixels
+
+
+def compare_from_input(
+    path: Path,
+    pixels: NDArray[np.uint8],
+    reference: NDArray[np.float32],
+    detect: Callable[[NDArray[np.float32]], Expected],
+    *,
+    least: float,
+) -> None:
+    """Print how far the agent's input is from `reference`, `[1, 3, height, width]`, and what comes of it.
+
+    `detect` is the reference's way from an input tensor to detections. It is given the agent's: a random
+    network makes other boxes of a rounding in the picture.
+    """
+    model = load_model(name=path.stem, path=path)
+    assert isinstance(model, OnnxDetector)  # noqa: S101 - a tool's own certainty
+    height_px, width_px = reference.shape[2:]
+    fed = compare_feeding(path.stem, model.head.feeding, (height_px, width_px), pixels, reference[0])
+    compare(path, pixels, detect(fed), least=least)
 
 
 def compare(path: Path, pixels: NDArray[np.uint8], expected: Expected, *, least: float) -> None:

@@ -8,11 +8,11 @@ package's own. Slots that nobody trains are biased away, as training does it.
 
 import copy
 import tempfile
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
-import cv2
 import numpy as np
 import torch
 import typer
@@ -25,7 +25,7 @@ from rfdetr.export._runtime.preprocess import preprocess_to_nchw
 from rfdetr.export.prepare import prepare_export_graph
 from rfdetr.models import PostProcess, build_model
 
-from tools.head_references.comparing import compare, picture
+from tools.head_references.comparing import compare_from_input, picture
 from tools.head_references.storing import Expected, store
 
 _COUNTING = 3
@@ -53,7 +53,8 @@ def build(classes: int, trained: list[int]) -> tuple[RFDETRNanoConfig, torch.nn.
     model.eval()
     torch.nn.init.normal_(model.class_embed.weight, std=0.3)
     torch.nn.init.normal_(model.bbox_embed.layers[-1].weight, std=0.05)
-    logits = run(model, config, picture(*_PICTURES[0]))["pred_logits"][0]
+    with torch.no_grad():
+        logits = model(fed(config, picture(*_PICTURES[0])))["pred_logits"][0]
     with torch.no_grad():
         model.class_embed.bias -= logits.topk(_COUNTING, dim=0).values.mean(dim=0)
         nobody = [slot for slot in range(classes + 1) if slot not in trained]
@@ -61,21 +62,23 @@ def build(classes: int, trained: list[int]) -> tuple[RFDETRNanoConfig, torch.nn.
     return config, model
 
 
-def run(model: torch.nn.Module, config: RFDETRNanoConfig, pixels: NDArray[np.uint8]) -> dict[str, Any]:
-    """The model's outputs for a picture, uint8 `[height, width, 3]` BGR."""
-    image = Image.fromarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+def fed(config: RFDETRNanoConfig, pixels: NDArray[np.uint8]) -> torch.Tensor:
+    """A picture, uint8 `[height, width, 3]` BGR, as the package feeds it."""
+    image = Image.fromarray(pixels[..., ::-1])
+    return torch.from_numpy(preprocess_to_nchw(image, config.resolution, config.resolution))
+
+
+def detect(
+    model: torch.nn.Module, images: torch.Tensor, frame: tuple[int, int]
+) -> tuple[dict[str, Any], Expected]:
+    """The package's own way from one input to detections; `frame` is height and width of the picture."""
     with torch.no_grad():
-        return model(torch.from_numpy(preprocess_to_nchw(image, config.resolution, config.resolution)))
-
-
-def detect(outputs: dict[str, Any], pixels: NDArray[np.uint8]) -> Expected:
-    """The package's detections above the threshold."""
+        outputs = model(images)
     raw = {name: outputs[name] for name in ("pred_logits", "pred_boxes")}
-    (found,) = PostProcess(num_select=_QUERIES)(raw, torch.tensor([pixels.shape[:2]]))
+    (found,) = PostProcess(num_select=_QUERIES)(raw, torch.tensor([frame]))
     keep = found["scores"] > _LEAST
-    return Expected(
-        found["boxes"][keep].numpy(), found["scores"][keep].numpy(), found["labels"][keep].numpy()
-    )
+    boxes, scores, labels = (found[name][keep].numpy() for name in ("boxes", "scores", "labels"))
+    return outputs, Expected(boxes, scores, labels)
 
 
 def main(end_to_end: Annotated[bool, typer.Option(help="Export and compare whole models.")] = False) -> None:
@@ -86,11 +89,11 @@ def main(end_to_end: Annotated[bool, typer.Option(help="Export and compare whole
             _compare(name, config, model)
             continue
         pixels = picture(*_PICTURES[0])
-        outputs = run(model, config, pixels)
+        outputs, expected = detect(model, fed(config, pixels), _PICTURES[0])
         store(
             name,
             {"dets": outputs["pred_boxes"].numpy(), "labels": outputs["pred_logits"].numpy()},
-            detect(outputs, pixels),
+            expected,
             {
                 "task": None,
                 "classes": None if classes == 90 else classes,
@@ -121,7 +124,17 @@ def _compare(name: str, config: RFDETRNanoConfig, model: torch.nn.Module) -> Non
         )
         for size in _PICTURES:
             pixels = picture(*size)
-            compare(path, pixels, detect(run(model, config, pixels), pixels), least=_LEAST)
+            compare_from_input(
+                path,
+                pixels,
+                fed(config, pixels).numpy(),
+                _from_input(model, size),
+                least=_LEAST,
+            )
+
+
+def _from_input(model: torch.nn.Module, frame: tuple[int, int]) -> Callable[[NDArray[np.float32]], Expected]:
+    return lambda fed: detect(model, torch.from_numpy(fed), frame)[1]
 
 
 if __name__ == "__main__":

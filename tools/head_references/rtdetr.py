@@ -8,6 +8,7 @@ repositories are no packages: `finish` says in torch what their deploying postpr
 """
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,8 @@ from transformers import (
 )
 from transformers.modeling_outputs import ModelOutput
 
-from tools.head_references.comparing import compare, picture
+from tools.head_references.comparing import compare_from_input, picture
+from tools.head_references.enlivening import enliven
 from tools.head_references.storing import Expected, store
 
 _SIDE_PX = 640
@@ -67,28 +69,35 @@ def build(family: str) -> torch.nn.Module:
     """A model with random weights, biased so that of each class a few queries count in the first picture."""
     torch.manual_seed(7)
     make_config, make_model = _FAMILIES[family]
-    model = make_model(make_config(num_labels=_CLASSES)).eval()
+    model = make_model(make_config(num_labels=_CLASSES, freeze_backbone_batch_norms=False)).eval()
+    enliven(model, fed(picture(*_PICTURES[0])))
     # Some layers are there under two names with one set of weights: `named_parameters` gives each once.
     for name, weights in model.named_parameters():
-        if "class_embed" in name and name.endswith("weight"):
+        if ("class_embed" in name or "enc_score_head" in name) and name.endswith("weight"):
             torch.nn.init.normal_(weights, std=0.3)
-        elif "bbox_embed" in name and name.endswith("weight"):
+        elif ("bbox_embed" in name or "enc_bbox_head.layers.2" in name) and name.endswith("weight"):
             torch.nn.init.normal_(weights, std=0.05)
-    logits = detect(model, picture(*_PICTURES[0]))[0].logits[0]
+    logits = detect(model, fed(picture(*_PICTURES[0])), _PICTURES[0])[0].logits[0]
     for name, weights in model.named_parameters():
         if "class_embed" in name and name.endswith("bias"):
             weights.data -= logits.topk(_COUNTING, dim=0).values.mean(dim=0)
     return model
 
 
-def detect(model: torch.nn.Module, pixels: NDArray[np.uint8]) -> tuple[ModelOutput, Expected]:
-    """Transformers' own way from a picture, uint8 `[height, width, 3]` BGR, to detections."""
-    processor = RTDetrImageProcessor()
-    fed = processor(images=Image.fromarray(pixels[..., ::-1]), return_tensors="pt")
+def fed(pixels: NDArray[np.uint8]) -> torch.Tensor:
+    """A picture, BGR, as transformers feeds it."""
+    images = Image.fromarray(pixels[..., ::-1])
+    return RTDetrImageProcessor()(images=images, return_tensors="pt")["pixel_values"]
+
+
+def detect(
+    model: torch.nn.Module, images: torch.Tensor, frame: tuple[int, int]
+) -> tuple[ModelOutput, Expected]:
+    """Transformers' own way from one input to detections; `frame` is height and width of the picture."""
     with torch.no_grad():
-        outputs = model(**fed)
-    (found,) = processor.post_process_object_detection(
-        outputs, threshold=_LEAST, target_sizes=torch.tensor([pixels.shape[:2]])
+        outputs = model(images)
+    (found,) = RTDetrImageProcessor().post_process_object_detection(
+        outputs, threshold=_LEAST, target_sizes=torch.tensor([frame])
     )
     return outputs, Expected(
         boxes=found["boxes"].numpy(), confidence=found["scores"].numpy(), class_id=found["labels"].numpy()
@@ -103,7 +112,7 @@ def main(end_to_end: Annotated[bool, typer.Option(help="Export and compare whole
             _compare(family, model)
             continue
         pixels = picture(*_PICTURES[0])
-        outputs, expected = detect(model, pixels)
+        outputs, expected = detect(model, fed(pixels), _PICTURES[0])
         facts = {
             "task": None,
             "classes": None,
@@ -146,7 +155,17 @@ def _compare(family: str, model: torch.nn.Module) -> None:
         )
         for size in _PICTURES:
             pixels = picture(*size)
-            compare(path, pixels, detect(model, pixels)[1], least=_LEAST)
+            compare_from_input(
+                path,
+                pixels,
+                fed(pixels).numpy(),
+                _from_input(model, size),
+                least=_LEAST,
+            )
+
+
+def _from_input(model: torch.nn.Module, frame: tuple[int, int]) -> Callable[[NDArray[np.float32]], Expected]:
+    return lambda fed: detect(model, torch.from_numpy(fed), frame)[1]
 
 
 if __name__ == "__main__":
