@@ -12,6 +12,8 @@ from agent.vision.heads import Evidence, Output
 from agent.vision.heads.choose import choose_head
 from agent.vision.heads.end2end import EndToEndHead
 from agent.vision.heads.queries import QueryHead
+from agent.vision.heads.rfdetr import RfDetrHead
+from agent.vision.heads.rtdetr import RtDetrHead
 from agent.vision.letterbox import Letterbox, Placement, Size
 
 INPUT: Final = Size(64, 64)
@@ -89,6 +91,7 @@ def test_choose_head_tells_the_families_apart(
     known: Evidence, classes: int, normalised: bool, shrinking: str
 ) -> None:
     head = head_for(known)
+    assert type(head) is (RfDetrHead if normalised else RtDetrHead)
     assert len(head.class_names) == classes
     assert head.feeding.placement == "stretch"
     assert head.feeding.code.colours == "rgb"

@@ -33,7 +33,11 @@ _OWN: Final = ("dets", "labels")
 _TRANSFORMERS: Final = ("pred_boxes", "logits")
 
 
-def fit(evidence: Evidence) -> QueryHead | None:
+class RfDetrHead(QueryHead):
+    """Decodes the slots that have a name."""
+
+
+def fit(evidence: Evidence) -> RfDetrHead | None:
     """The head for a model of this family, or None.
 
     Its keypoint models are another matter: they correct the confidences by the keypoints.
@@ -50,7 +54,7 @@ def fit(evidence: Evidence) -> QueryHead | None:
     class_names = _class_names(logits[2], evidence.class_names)
     if class_names is None:
         return None
-    return QueryHead(
+    return RfDetrHead(
         class_names=class_names,
         output_names=names,
         feeding=Feeding(

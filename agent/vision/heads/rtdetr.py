@@ -41,7 +41,11 @@ _QUERIES: Final = 300
 _COCO_CLASSES: Final = 80
 
 
-def fit(evidence: Evidence) -> QueryHead | None:
+class RtDetrHead(QueryHead):
+    """Decodes one of the three layouts."""
+
+
+def fit(evidence: Evidence) -> RtDetrHead | None:
     """The head for a model of these families, or None."""
     if evidence.task not in {"detect", None}:
         return None
@@ -53,13 +57,13 @@ def fit(evidence: Evidence) -> QueryHead | None:
     return _transformers(evidence, shapes)
 
 
-def _authors(evidence: Evidence, shapes: dict[str, tuple[int, ...]]) -> QueryHead | None:
+def _authors(evidence: Evidence, shapes: dict[str, tuple[int, ...]]) -> RtDetrHead | None:
     if not shapes.keys() >= set(_FINISHED):
         return None
     boxes = shapes["boxes"]
     if len(boxes) != 3 or boxes[2] != 4 or not shapes["labels"] == shapes["scores"] == boxes[:2]:
         return None
-    return QueryHead(
+    return RtDetrHead(
         class_names=evidence.class_names or {},
         output_names=_FINISHED,
         feeding=_feeding(evidence, antialiased=True, size_input=evidence.input_names[1]),
@@ -67,7 +71,7 @@ def _authors(evidence: Evidence, shapes: dict[str, tuple[int, ...]]) -> QueryHea
     )
 
 
-def _ultralytics(evidence: Evidence) -> QueryHead | None:
+def _ultralytics(evidence: Evidence) -> RtDetrHead | None:
     """Its metadata tells: `head` since 8.4, the model's name in `description` before.
 
     Without either, 300 rows of 4 + classes are nobody else's, unless there are two classes.
@@ -85,7 +89,7 @@ def _ultralytics(evidence: Evidence) -> QueryHead | None:
         read = _read_classes
     else:
         return None
-    return QueryHead(
+    return RtDetrHead(
         class_names=evidence.class_names or {},
         output_names=(name,),
         feeding=_feeding(evidence, antialiased=False),
@@ -93,7 +97,7 @@ def _ultralytics(evidence: Evidence) -> QueryHead | None:
     )
 
 
-def _transformers(evidence: Evidence, shapes: dict[str, tuple[int, ...]]) -> QueryHead | None:
+def _transformers(evidence: Evidence, shapes: dict[str, tuple[int, ...]]) -> RtDetrHead | None:
     if not shapes.keys() >= set(_LOGITS):
         return None
     logits, boxes = (shapes[name] for name in _LOGITS)
@@ -104,7 +108,7 @@ def _transformers(evidence: Evidence, shapes: dict[str, tuple[int, ...]]) -> Que
     by_head = evidence.said.get("head", "").lower() in NAMES
     if not by_head and logits[1:] != (_QUERIES, _COCO_CLASSES):
         return None
-    return QueryHead(
+    return RtDetrHead(
         class_names=evidence.class_names or {},
         output_names=_LOGITS,
         feeding=_feeding(evidence, antialiased=True),
