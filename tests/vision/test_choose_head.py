@@ -118,6 +118,11 @@ def test_finished_boxes_without_names_make_none_up() -> None:
         (evidence((1, 6, 8400), class_names=names(2), end_to_end=True), "finished boxes"),
         (evidence((1, 1000, 85), class_names=names(80)), "YOLOv5's .* not with the anchors"),
         (evidence((1, 8400, 84), class_names=names(80)), "axes swapped"),
+        # As wide as finished boxes, but with as many rows as the input has anchors.
+        (evidence((1, 8400, 6), class_names=names(2)), "axes swapped"),
+        (evidence(outputs=one(decoded(0.02)[:, :6])), "say `head` and `names`"),
+        (evidence((1, 25200, 6), class_names=names(2)), "nothing here decodes"),
+        (evidence((1, 8400, 57), task="pose", class_names=names(1), keypoint_shape=(17, 3)), "names 1 class"),
         (evidence(outputs=one(decoded(0.02))), "say `head` and `names`"),
         (evidence((1, 56, 8400), task="pose", class_names=names(1)), "lacks kpt_shape"),
         (evidence((1, 84, 8400), class_names=names(79)), "names 79 classes"),

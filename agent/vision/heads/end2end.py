@@ -26,7 +26,8 @@ from agent.vision.heads.candidates import (
     detections,
     keypoints_to_frame,
 )
-from agent.vision.letterbox import Letterbox
+from agent.vision.heads.grid import STRIDES, cell_count
+from agent.vision.letterbox import Letterbox, Size
 
 NAMES: Final = frozenset({"end2end", "nms", "yolov10", "yolo26", "v10detect"})
 """What metadata `head` calls this family."""
@@ -78,8 +79,10 @@ class EndToEndHead:
 def fit(evidence: Evidence) -> EndToEndHead | None:
     """The head for a model of this family, or None.
 
-    `[N, 6, A]` is YOLOv8's with two classes; `[N, A, 6]` with as many rows as anchors is told before this.
+    `[N, 6, A]` is YOLOv8's with two classes. As many rows as anchors are this family's only where the file
+    says so: YOLOv8's with the axes swapped, or YOLOv5's with other names than classes, would give nonsense.
     """
+    said = evidence.end_to_end or evidence.said.get("head", "").lower() in NAMES
     extra = 0
     if evidence.task == "pose":
         if evidence.keypoint_shape is None:
@@ -88,7 +91,9 @@ def fit(evidence: Evidence) -> EndToEndHead | None:
     elif evidence.task == "classify":
         return None
     for output in evidence.outputs:
-        if len(output.shape) == 3 and output.shape[2] == _ROW + extra and output.shape[1] != _ROW:
+        if len(output.shape) != 3 or output.shape[2] != _ROW + extra or output.shape[1] == _ROW:
+            continue
+        if said or not _are_anchors(output.shape[1], evidence.input_size):
             return EndToEndHead(
                 class_names=evidence.class_names or {},
                 keypoint_shape=evidence.keypoint_shape if extra else None,
@@ -96,3 +101,9 @@ def fit(evidence: Evidence) -> EndToEndHead | None:
                 element=evidence.element,
             )
     return None
+
+
+def _are_anchors(rows: int, size: Size) -> bool:
+    """Whether so many rows are one or three for each cell of an input of `size`."""
+    cells = [cell_count(size, strides) for strides in STRIDES]
+    return rows in cells or rows in [3 * each for each in cells]
