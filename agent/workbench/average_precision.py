@@ -157,7 +157,8 @@ def _of_class(name: str, objects: int, made: Any, place: int) -> ClassFigures:
         ap50_95=float(precision.mean()),
         recall=float(made["recall"][0, place, 0, 0]),
         best_f1=float(f1[best]),
-        best_confidence=float(scores[best]),
+        # Where nothing is found rightly no threshold is better than another.
+        best_confidence=float(scores[best]) if f1[best] > 0 else float("nan"),
         precision=at_half,
     )
 

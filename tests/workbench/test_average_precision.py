@@ -41,6 +41,12 @@ def test_finding_nothing_is_0() -> None:
     assert (found.ap50, found.ap50_95, found.recall) == (0.0, 0.0, 0.0)
 
 
+def test_false_alarms_alone_make_no_threshold_the_best() -> None:
+    found = only(scored(_TRUE + 500, [0.9, 0.8]))
+    assert found.best_f1 == 0.0
+    assert math.isnan(found.best_confidence)
+
+
 def test_a_class_that_is_nowhere_has_no_figure_and_no_part_in_the_mean() -> None:
     figures = evaluate([scored(_TRUE, [0.9, 0.8])], {0: "part", 1: "other"})
     assert math.isnan(figures.classes[1].ap50)

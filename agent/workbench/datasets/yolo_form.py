@@ -130,8 +130,10 @@ def _label(line: str, names: dict[int, str]) -> tuple[int, list[float]] | str:
         numbers = [float(word) for word in line.split()]
     except ValueError:
         return "is no line of numbers"
+    if not np.isfinite(numbers).all():
+        return "holds a number that is none, or infinite"
     sides = np.array(numbers[1:])
-    if not np.isfinite(numbers).all() or not numbers[0].is_integer() or int(numbers[0]) not in names:
+    if not numbers[0].is_integer() or int(numbers[0]) not in names:
         return f"class {line.split(maxsplit=1)[0]} is not among the names"
     if len(sides) == 4:
         low, high = sides[:2] - sides[2:] / 2, sides[:2] + sides[2:] / 2
