@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +61,7 @@ def check_windows(
             complain(
                 "check-windows",
                 f"{share:.1%} of the normal windows are above the threshold, more than {most:.1%}: "
-                f"a threshold of {found.scores.percentiles['most']:.4g} would be above them all",
+                f"a threshold of {_above(found.scores.percentiles['most']):.4g} would be above them all",
             )
         raise typer.Exit(1)
 
@@ -109,3 +110,11 @@ def _show(name: str, found: WindowCheck) -> None:
     for key, value in rows.items():
         table.add_row(key, escape(value))
     Console().print(Panel(table, title=escape(name), expand=False))
+
+
+def _above(score: float) -> float:
+    """The least number of four digits that is not below `score`."""
+    if score == 0:
+        return score
+    step = 10.0 ** (math.floor(math.log10(abs(score))) - 3)
+    return math.ceil(score / step) * step
