@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agent.cli.model.options import read_shape
+from agent.cli.model.options import ProviderOption, ShapeOption, ThreadsOption, read_shape
 from agent.domain.errors import ConfigError, NanofleetError
 from agent.domain.thresholds import Thresholds
 
@@ -33,19 +33,16 @@ def detect(
         str | None,
         typer.Option(help="Frames of clips, such as 0,100: from 0, in decode order. Default: every frame."),
     ] = None,
-    shape: Annotated[
-        str, typer.Option(help="The model's input: file, auto (the picture's aspect) or HEIGHTxWIDTH.")
-    ] = "file",
+    shape: ShapeOption = "file",
     save: Annotated[Path | None, typer.Option(help="A folder for copies with what was found.")] = None,
-    provider: Annotated[
-        str, typer.Option(help="Where it runs: cpu, cuda, tensorrt, openvino or migraphx.")
-    ] = "cpu",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of a run. Default: all cores.")] = None,
+    provider: ProviderOption = "cpu",
+    threads: ThreadsOption = None,
 ) -> None:
     """Show what a model finds in pictures and clips.
 
     A file that cannot be read is told on stderr; the others are still done.
-    Exit codes: 0, 1 when a file or the model could not be used, 78 when the provider cannot be had.
+    A provider that cannot be had is told on stderr, and the CPU runs the model instead.
+    Exit codes: 0, 1 when a file or the model could not be used, 78 when there is no such provider.
     """
     from agent.adapters.logs.configure import configure_logging
     from agent.adapters.logs.scrub import Scrubber
@@ -56,7 +53,7 @@ def detect(
     configure_logging(stream=sys.stderr, scrubber=Scrubber())
     wanted, size = _frames(frames), read_shape(shape)
     try:
-        detector = open_detector(model, shape=size, provider=provider, threads=threads)
+        detector = open_detector(model, shape=size, provider=provider, threads=threads, falls_back=True)
         findings: list[Findings] = [JsonLines() if as_json else Table()]
         if save is not None:
             findings.append(Drawings(save))

@@ -14,7 +14,7 @@ from agent.domain.errors import RefusedError
 from agent.vision.letterbox import Size
 from agent.workbench import graph_cost, trial
 from agent.workbench.graph_cost import GraphCost
-from agent.workbench.opening import all_cores
+from agent.workbench.opening import all_cores, need_provider
 from agent.workbench.trial import Trial
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def inspect_model(
     threads = threads or all_cores()
     settings = SessionSettings(provider=provider, threads=threads)
     session = open_session(path, sha256=None, settings=settings)
+    need_provider(path, asked=provider, used=session.provider_used)
     file = FileFacts(
         path=path,
         sha256=session.sha256,

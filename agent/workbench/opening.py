@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from agent.domain.errors import Code, RefusedError
+from agent.domain.errors import Code, ConfigError, RefusedError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 
 
 def open_detector(
-    path: Path, *, shape: Shape = "file", provider: str = "cpu", threads: int | None = None
+    path: Path,
+    *,
+    shape: Shape = "file",
+    provider: str = "cpu",
+    threads: int | None = None,
+    falls_back: bool = False,
 ) -> OnnxDetector:
     """A detector or pose model. `threads` of a run: all cores for None.
+
+    With `falls_back` another provider than the one asked for may run it, which the log tells.
 
     Raises:
         RefusedError: there is no such file, it is damaged, or it is no detector that is decoded here.
@@ -38,7 +45,24 @@ def open_detector(
             f"{path.name} is an anomaly model of sensor windows; a detector or pose model is wanted",
             code=Code.MODEL,
         )
+    if not falls_back:
+        need_provider(path, asked=provider, used=loaded.facts.provider_used)
     return loaded
+
+
+def need_provider(path: Path, *, asked: str, used: str) -> None:
+    """What is found out about a model on one provider says nothing of another.
+
+    Raises:
+        ConfigError: `used` is not the provider that was `asked` for.
+    """
+    if used != asked:
+        raise ConfigError(
+            f"{path.name} was to run on {asked}, but {used} would run it here, for the reason told above; "
+            f"--provider {used} looks at that",
+            code=Code.PROVIDER,
+            path="provider",
+        )
 
 
 def all_cores() -> int:

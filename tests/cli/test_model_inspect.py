@@ -77,9 +77,19 @@ def test_inspect_refuses_what_is_no_model_in_one_sentence(tmp_path: Path, what: 
     refused(model("inspect", place), saying="thing.onnx")
 
 
-@pytest.mark.parametrize("options", [("--image", "a.png"), ("--save", "a.png"), ("--shape", "big")])
+@pytest.mark.parametrize(
+    "options", [("--image", "a.png"), ("--save", "a.png"), ("--shape", "big"), ("--threads", "100000")]
+)
 def test_inspect_refuses_options_that_make_no_sense(options: tuple[str, str]) -> None:
     assert model("inspect", PARTS, *options).exit_code == 2
+
+
+@pytest.mark.parametrize("command", [("inspect",), ("verify", "--reference", "opencv")])
+def test_another_provider_than_the_one_asked_for_is_not_looked_at(command: tuple[str, ...]) -> None:
+    """The CPU's figures would pass for CUDA's."""
+    done = model(command[0], PARTS, *command[1:], "--provider", "migraphx")
+    assert (done.exit_code, done.stdout) == (78, "")
+    assert "was to run on migraphx, but cpu would run it" in done.stderr
 
 
 @pytest.mark.parametrize("sides", ["2,6", "12"])

@@ -9,6 +9,8 @@ import typer
 _LEAST_SIDE_PX: Final = 32
 _MOST_SIDE_PX: Final = 4096
 """As in a policy: beyond it one input alone takes 200 MB and more."""
+_MOST_THREADS: Final = 256
+"""ONNX Runtime starts as many as it is told: with 100,000 an inspection did not end within 100 s."""
 
 ShapeOption = Annotated[
     str, typer.Option("--shape", help="The model's input: file, auto (the picture's aspect) or HEIGHTxWIDTH.")
@@ -17,7 +19,8 @@ ProviderOption = Annotated[
     str, typer.Option("--provider", help="Where it runs: cpu, cuda, tensorrt, openvino or migraphx.")
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Threads of a run. Default: all cores.")
+    int | None,
+    typer.Option("--threads", min=1, max=_MOST_THREADS, help="Threads of a run. Default: all cores."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, and nothing else.")]
 
