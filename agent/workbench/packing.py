@@ -76,6 +76,7 @@ def pack(
             nothing was written.
         ConfigError: onnxruntime is missing.
     """
+    _need_place(out)
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory(prefix="nanofleet-") as folder:
         on_step("reading")
@@ -102,6 +103,19 @@ def pack(
         on_step("writing")
         write_package(out, card=card, model=model, goldens=goldens)
     return Packed(out, package_digest(out), len(goldens), objects, passed)
+
+
+def _need_place(out: Path) -> None:
+    """Before the model is run, and in the user's words rather than in those of a file beside it."""
+    if out.suffix.lower() == ".zip":
+        why = "it is a folder" if out.is_dir() else None
+    else:
+        taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
+        why = "something is there already; a new folder is wanted, or a .zip" if taken else None
+    if why is None and not out.parent.is_dir():
+        why = f"there is no folder {out.parent}"
+    if why is not None:
+        raise RefusedError(f"--out: {out} cannot be written: {why}", code=Code.FILE)
 
 
 def _with_what_the_file_says(model: Path, said: Mapping[str, Any]) -> dict[str, Any]:
