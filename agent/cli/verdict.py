@@ -8,6 +8,7 @@ from typing import Any
 from agent.adapters.mqtt import TlsFiles
 from agent.adapters.mqtt.tls import make_context
 from agent.adapters.system.limits import read_limits
+from agent.cli.model_verdict import doubts_of_models, problems_of_models
 from agent.contract.policy import PolicyDocument
 from agent.contract.problems import Problem
 from agent.domain.errors import ConfigError
@@ -77,6 +78,9 @@ def judge(settings_file: Path, policy_file: Path | None, *, look_at_files: bool)
         )
     memory = None
     if settings and document and look_at_files and not problems:
+        policy = document.policy
+        problems += problems_of_models(policy, settings, file=policy_file or settings.policy_file)
+        warnings += doubts_of_models(policy)
         try:
             memory = _memory(settings, document)
         except ConfigError as error:

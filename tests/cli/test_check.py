@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Final
 
@@ -148,3 +149,38 @@ def test_check_of_files_that_are_not_there_tells_both(folder: Path) -> None:
     told = json.loads(done.stdout)
     assert [problem["file"] for problem in told["problems"]] == ["a.toml", "b.yaml"]
     assert told["settings"] is None
+
+
+def test_check_refuses_a_package_that_a_run_would_refuse(folder: Path) -> None:
+    (folder / "policy.yaml").write_text(POLICY.replace("people.onnx", "people.zip"))
+    with zipfile.ZipFile(folder / "media" / "people.zip", "w") as archive:
+        archive.writestr("model.yaml", "name: people\nversion: '1'\nlicence: MIT\n")
+        archive.writestr("model.onnx", "a model")
+    assert check(folder, *BOTH).returncode == 0
+    with zipfile.ZipFile(folder / "media" / "people.zip", "a") as archive:
+        archive.writestr("../evil", "")
+    done = check(folder, *BOTH, "--json")
+    assert done.returncode == os.EX_CONFIG
+    (problem,) = json.loads(done.stdout)["problems"]
+    assert (problem["path"], problem["code"]) == ("policy.models.people.file", "E_FILE")
+    assert "does not belong into a package" in problem["message"]
+
+
+def test_check_refuses_a_model_of_another_hash_and_a_provider_that_is_not_there(folder: Path) -> None:
+    stanza = f"{{file: people.onnx, sha256: '{'0' * 64}', provider: migraphx, strict_provider: true}}"
+    (folder / "policy.yaml").write_text(POLICY.replace("{file: people.onnx}", stanza))
+    done = check(folder, *BOTH, "--json")
+    assert done.returncode == os.EX_CONFIG
+    problems = json.loads(done.stdout)["problems"]
+    assert [(each["path"], each["code"]) for each in problems] == [
+        ("policy.models.people.sha256", "E_HASH"),
+        ("policy.models.people.provider", "E_PROVIDER"),
+    ]
+
+
+def test_check_warns_of_a_provider_that_another_would_stand_in_for(folder: Path) -> None:
+    stanza = "{file: people.onnx, provider: migraphx}"
+    (folder / "policy.yaml").write_text(POLICY.replace("{file: people.onnx}", stanza))
+    done = check(folder, *BOTH)
+    assert done.returncode == 0
+    assert "warning: model people would run on another provider than migraphx: " in done.stdout

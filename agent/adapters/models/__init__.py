@@ -1,5 +1,11 @@
 """Model packages: a model with what it says of itself, and golden inputs with what comes out of them."""
 
-from agent.adapters.models.package import ModelPackage, is_package, open_package, package_digest
+from agent.adapters.models.package import (
+    ModelPackage,
+    examine_package,
+    is_package,
+    open_package,
+    package_digest,
+)
 
-__all__ = ["ModelPackage", "is_package", "open_package", "package_digest"]
+__all__ = ["ModelPackage", "examine_package", "is_package", "open_package", "package_digest"]

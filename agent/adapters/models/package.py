@@ -65,11 +65,8 @@ def open_package(path: Path, *, cache: Path, sha256: str | None = None) -> Model
         TransientError: the cache cannot be written (E_SPACE, E_FILE).
     """
     digest = package_digest(path)
-    if sha256 is not None and digest != sha256:
-        raise RefusedError(
-            f"the package {path.name} has the SHA-256 {digest}, not {sha256} as asked for: it is another one",
-            code=Code.HASH,
-        )
+    if sha256 is not None:
+        _check_digest(path, digest, sha256)
     place = cache / digest
     try:
         if not _is_intact(place):
@@ -89,6 +86,32 @@ def open_package(path: Path, *, cache: Path, sha256: str | None = None) -> Model
         model_file=place / MODEL,
         goldens=tuple(sorted(place.glob("golden/*.npz"))),
     )
+
+
+def examine_package(path: Path, *, sha256: str | None = None) -> ModelCard:
+    """What a package says of itself, as far as that is known without laying it anywhere. Blocks.
+
+    Raises:
+        RefusedError: as `open_package` does, but for what only reading all of its files tells.
+    """
+    if sha256 is not None:
+        _check_digest(path, package_digest(path), sha256)
+    try:
+        with _entries(path) as entries:
+            card = next(entry for entry in entries if entry.name == CARD)
+            with card.open() as file:
+                said = file.read(card.size)
+    except OSError as error:
+        raise RefusedError(f"{path} cannot be read: {error.strerror}", code=Code.FILE) from error
+    return read_card(said, file=f"{path.name}/{CARD}")
+
+
+def _check_digest(path: Path, digest: str, wanted: str) -> None:
+    if digest != wanted:
+        raise RefusedError(
+            f"the package {path.name} has the SHA-256 {digest}, not {wanted} as asked for: it is another one",
+            code=Code.HASH,
+        )
 
 
 @contextmanager

@@ -253,6 +253,14 @@ def has_provider(name: str) -> bool:
     return providers.is_built_in(name, _runtime().get_available_providers())
 
 
+def why_not_built_in(name: str) -> str | None:
+    """What it would take, None where it has it. Raises: ConfigError (there is no ONNX Runtime)."""
+    available = _runtime().get_available_providers()
+    if providers.is_built_in(name, available):
+        return None
+    return providers.why_missing(name, available=available, failure=None)
+
+
 def runtime_version() -> str:
     """Of the library. Raises: ConfigError (it is not installed)."""
     return str(_runtime().__version__)
