@@ -58,7 +58,7 @@ class Subject:
         return feeder.filled(1)
 
     def rewritten(self, rewrite: str, folder: Path) -> Self:
-        """The same model with its graph rewritten as `nanofleet model prepare` does it.
+        """The same model with its graph rewritten as `nanofleet model prepare` does it, if there is any need.
 
         Raises:
             RuntimeError: it cannot be rewritten.
@@ -74,6 +74,8 @@ class Subject:
         )
         if done.returncode:
             raise RuntimeError(f"{self.path.name} cannot be rewritten: {done.stderr.strip()}")
+        if not path.exists():
+            return self
         return replace(self, path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), graph=rewrite)
 
 
