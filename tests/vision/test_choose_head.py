@@ -127,6 +127,8 @@ def test_finished_boxes_without_names_make_none_up() -> None:
         (evidence((1, 56, 8400), task="pose", class_names=names(1)), "lacks kpt_shape"),
         (evidence((1, 84, 8400), class_names=names(79)), "names 79 classes"),
         (evidence((1, 84, 1234)), "known are .*YOLOv8"),
+        # A pose model that says nothing of itself: its keypoints are no confidences of 52 classes.
+        (evidence(task=None, outputs=one(np.full((56, 8400), 200, np.float32))), "say `task` and `names`"),
         (evidence((1, 1000), class_names=names(1000)), "say task=classify"),
         (evidence((20, 7)), "YOLOv7's with suppression"),
         (evidence((1, 84, 8400), class_names=names(80), said={"head": "yolox"}), "head=yolox of 80 classes"),

@@ -15,6 +15,7 @@ from agent.vision.heads import (
     yolov8_cut,
     yolox,
 )
+from agent.vision.heads.grid import strides_for
 
 Fit = Callable[[Evidence], Head | None]
 
@@ -112,6 +113,11 @@ def _guess(shape: tuple[int, ...], evidence: Evidence) -> str | None:
             guess = (
                 f"it may be {yolox.LAYOUT}, or {yolov8.LAYOUT} with the last two axes swapped: "
                 "say `head` and `names` in its metadata"
+            )
+        case (_, rows, anchors) if strides_for(evidence.input_size, anchors) is not None and rows > 4:
+            guess = (
+                f"it may be {yolov8.LAYOUT} with keypoints or masks, or without its sigmoid: "
+                "say `task` and `names` in its metadata, and for poses `kpt_shape`"
             )
         case _:
             guess = None

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from agent.domain.detections import Detections, no_detections
 from agent.domain.thresholds import Thresholds
 from agent.vision.feeding import Element, Feeding, PixelCode
-from agent.vision.heads import Evidence
+from agent.vision.heads import Evidence, Output
 from agent.vision.heads.candidates import (
+    GREATEST_CONFIDENCE,
     Candidates,
     Selector,
     check_confidences,
@@ -103,7 +104,7 @@ def fit(evidence: Evidence) -> YoloV8Head | None:
         shape = output.shape
         if len(shape) != 3:
             continue
-        names = evidence.class_names or _names_from(shape, extra, evidence.input_size)
+        names = evidence.class_names or _names_from(output, extra, evidence.input_size)
         if names and shape[1] == _BOX_ROWS + len(names) + extra:
             keypoint_shape = evidence.keypoint_shape if extra else None
             return YoloV8Head(
@@ -115,8 +116,18 @@ def fit(evidence: Evidence) -> YoloV8Head | None:
     return None
 
 
-def _names_from(shape: tuple[int, ...], extra: int, input_size: Size) -> dict[int, str]:
-    """Names made up for a file without any, if the last axis has the anchors of this input; else none."""
-    count = shape[1] - _BOX_ROWS - extra
-    fits = strides_for(input_size, shape[2]) is not None
-    return {index: f"class-{index}" for index in range(count)} if fits else {}
+def _names_from(output: Output, extra: int, input_size: Size) -> dict[int, str]:
+    """Names made up for a file without any, if the last axis has the anchors of this input; else none.
+
+    What came out must be confidences: keypoints and mask coefficients, which such a file does not tell from
+    classes, go beyond 1.
+    """
+    count = output.shape[1] - _BOX_ROWS - extra
+    if strides_for(input_size, output.shape[2]) is None:
+        return {}
+    if (
+        output.values is not None
+        and (output.values[_BOX_ROWS : _BOX_ROWS + count] > GREATEST_CONFIDENCE).any()
+    ):
+        return {}
+    return {index: f"class-{index}" for index in range(count)}
