@@ -22,8 +22,6 @@ from agent.contract.policy import Policy, PolicyDocument
 from agent.contract.topics import Topics
 from agent.domain.ids import ModelName, SourceName
 from agent.ending import Ending, Stages
-from agent.lane_plan import LanePlan
-from agent.model_loading import digest_of
 from agent.pipeline.announcements import Announcements
 from agent.pipeline.backoff import Backoff
 from agent.pipeline.capture import Capture
@@ -42,6 +40,8 @@ from agent.pipeline.supervise import Ticks, feed_watchdog, measure_loop_lag, sta
 from agent.pipeline.swap import Load, Models, ModelSwap
 from agent.pipeline.upgrading import Upgrading
 from agent.ports import Inbound, ModelUpgrade
+from agent.serving.lane_plan import LanePlan
+from agent.serving.model_loading import digest_of
 from agent.settings import Settings
 
 log = structlog.get_logger(__name__)

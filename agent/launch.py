@@ -22,15 +22,15 @@ from agent.contract.policy import Policy, PolicyDocument
 from agent.contract.schemas import schema_hashes
 from agent.domain.ids import SourceName
 from agent.domain.latency import STAGES
-from agent.lane_plan import LanePlan, plan_lanes
-from agent.memory_plan import cameras_mb, needs_of, plan_memory
-from agent.model_loading import held_upgrades, load_another, load_models, load_shadows
 from agent.pipeline.reload import Rereading
 from agent.pipeline.shadow import ShadowPlan
 from agent.pipeline.supervise import Ticks, in_thread, unless
 from agent.pipeline.swap import Models
 from agent.ports import Condition, ModelUpgrade, Status
 from agent.report import MessageFlow, Percentiles, RunReport, SourceFlow
+from agent.serving.lane_plan import LanePlan, plan_lanes
+from agent.serving.memory_plan import cameras_mb, needs_of, plan_memory
+from agent.serving.model_loading import held_upgrades, load_another, load_models, load_shadows
 from agent.settings import Settings, UnixSocket
 from agent.settings.advice import advice_on_policy, advice_on_settings
 

@@ -24,7 +24,7 @@ MAY_USE: Final = {
 
 MAY_IMPORT: Final = {
     "settings": {"contract", "domain"},
-    "workbench": {"adapters", "ports", "tuning", "vision", "domain"},
+    "workbench": {"adapters", "ports", "serving.tuning", "vision", "domain"},
     "fleet": {"adapters.mqtt", "contract", "domain"},
 }
 """What of ours a ring may import, where the order of the rings alone would allow more."""

@@ -12,7 +12,7 @@ from agent.cli.model_verdict import doubts_of_models, problems_of_models
 from agent.contract.policy import PolicyDocument
 from agent.contract.problems import Problem
 from agent.domain.errors import ConfigError
-from agent.memory_plan import MemoryPlan, cameras_mb, needs_of, plan_memory
+from agent.serving.memory_plan import MemoryPlan, cameras_mb, needs_of, plan_memory
 from agent.settings import InvalidConfigError, Settings, load_policy, load_settings
 from agent.settings.advice import advice_on_policy, advice_on_settings
 
@@ -103,7 +103,7 @@ def judge(settings_file: Path, policy_file: Path | None, *, look_at_files: bool)
 
 def _memory(settings: Settings, document: PolicyDocument) -> MemoryPlan:
     """What the policy needs of this machine. Raises: ConfigError (more than it has)."""
-    from agent.lane_plan import plan_lanes
+    from agent.serving.lane_plan import plan_lanes
 
     policy = document.policy
     plan = plan_lanes(policy, settings)

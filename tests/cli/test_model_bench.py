@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.tuning import beside, read_tuning
+from agent.serving.tuning import beside, read_tuning
 from tests.cli.model_command import model, refused
 from tests.onnx_files import colour_detector
 

@@ -17,7 +17,7 @@ from agent.cli.model.options import ProviderOption, ShapeOption, read_shape
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.tuning import Lanes, Tuning
+    from agent.serving.tuning import Lanes, Tuning
     from agent.workbench.bench.rounds import Bench
     from agent.workbench.bench.setup import Setup
 
@@ -76,7 +76,7 @@ def bench(
         from agent.adapters.onnx.session import SessionSettings, open_session
         from agent.adapters.system.processor import cores
         from agent.cli.output_file import need_writable, write_output
-        from agent.tuning import beside, write_tuning
+        from agent.serving.tuning import beside, write_tuning
         from agent.workbench.bench.rounds import Subject, measure
         from agent.workbench.bench.tune import decide, tuned_setups
 
@@ -133,7 +133,7 @@ def _setups(asked: Sequence[list[int] | None], cores: int, *, quick: bool) -> li
 
 
 def _json(found: Bench, tuning: Tuning | None) -> str:
-    from agent.tuning import Machine
+    from agent.serving.tuning import Machine
 
     figures = {
         f"{one.setup}: {name}": value

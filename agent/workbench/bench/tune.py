@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from agent.adapters.onnx.session import sha256_of
-from agent.tuning import Figure, Lanes, Machine, Tuning
+from agent.serving.tuning import Figure, Lanes, Machine, Tuning
 from agent.workbench.bench.setup import Setup, beside, ways
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.adapters.onnx.session import sha256_of
-from agent.tuning import Machine
+from agent.serving.tuning import Machine
 from agent.workbench.bench.child import Measured
 from agent.workbench.bench.rounds import Bench, Figures, Subject
 from agent.workbench.bench.setup import Setup

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import cv2
 
-from agent.acceleration import engine_upgrades, load_accelerated, waits_for_engine
 from agent.adapters.models import ModelPackage, is_package, open_package, package_digest
 from agent.adapters.onnx.admission import Standards, admit
 from agent.adapters.onnx.detector import OnnxDetector
@@ -15,12 +14,13 @@ from agent.contract.policy import ModelPolicy, Policy
 from agent.contract.thresholds import ThresholdPolicy
 from agent.domain.errors import Code, RefusedError
 from agent.domain.ids import ModelName, SourceName
-from agent.lane_plan import LanePlan
-from agent.memory_plan import needs_of
 from agent.pipeline.shadow import ShadowPlan
 from agent.pipeline.swap import Admitted, Models
 from agent.ports import DetectorModel, Model
-from agent.rehearsal import RETURN_MEMORY, rehearse
+from agent.serving.acceleration import engine_upgrades, load_accelerated, waits_for_engine
+from agent.serving.lane_plan import LanePlan
+from agent.serving.memory_plan import needs_of
+from agent.serving.rehearsal import RETURN_MEMORY, rehearse
 from agent.settings import Settings, resolve_media
 
 _SHADOWS = LanePlan(lanes=1, threads=1, spinning=False)

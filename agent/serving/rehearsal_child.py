@@ -1,6 +1,6 @@
 """The process that tries one model: takes its order on standard input, answers in a line of JSON, ends.
 
-`python -m agent.rehearsal_child`, started by `agent.rehearsal`.
+`python -m agent.serving.rehearsal_child`, started by `agent.serving.rehearsal`.
 """
 
 import ctypes
@@ -14,9 +14,9 @@ from typing import Any, Final
 from agent.contract.policy import ModelPolicy
 from agent.domain.errors import NanofleetError
 from agent.domain.ids import ModelName
-from agent.lane_plan import LanePlan
-from agent.model_loading import load_and_admit
-from agent.rehearsal import KINDS
+from agent.serving.lane_plan import LanePlan
+from agent.serving.model_loading import load_and_admit
+from agent.serving.rehearsal import KINDS
 from agent.settings import Settings
 
 _PR_SET_PDEATHSIG: Final = 1

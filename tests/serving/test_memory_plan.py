@@ -6,7 +6,7 @@ import pytest
 
 from agent.adapters.system.limits import MemoryBound, MemoryLimits
 from agent.domain.errors import Code, ConfigError
-from agent.memory_plan import ModelNeed, estimate_mb, plan_memory
+from agent.serving.memory_plan import ModelNeed, estimate_mb, plan_memory
 
 NANO = ModelNeed("people", file_mb=12.3, input_px=640 * 640)
 SMALL = ModelNeed("parts", file_mb=42.6, input_px=640 * 640)

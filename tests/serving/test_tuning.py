@@ -9,7 +9,7 @@ import pytest
 from agent.adapters.onnx.session import sha256_of
 from agent.adapters.system.processor import processor_name
 from agent.domain.errors import RefusedError
-from agent.tuning import Lanes, Machine, Tuning, beside, read_tuning, write_tuning
+from agent.serving.tuning import Lanes, Machine, Tuning, beside, read_tuning, write_tuning
 
 MACHINE = Machine(onnxruntime="1.32.0", processor="Cortex-A57", cores=4)
 

@@ -18,13 +18,13 @@ import agent
 from agent.contract.policy import ModelPolicy
 from agent.domain.errors import Code, ConfigError, NanofleetError, RefusedError, TransientError
 from agent.domain.ids import ModelName
-from agent.lane_plan import LanePlan
+from agent.serving.lane_plan import LanePlan
 from agent.settings import Settings
 
 RETURN_MEMORY: Final = frozenset({"cpu", "openvino"})
 """Providers that give back what a session took when it is closed."""
 
-COMMAND: Final = (sys.executable, "-m", "agent.rehearsal_child")
+COMMAND: Final = (sys.executable, "-m", "agent.serving.rehearsal_child")
 LIMIT_S: Final = 3700.0
 """A little less than a swap may take in all; building a TensorRT engine is part of it."""
 

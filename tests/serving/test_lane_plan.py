@@ -11,9 +11,9 @@ import structlog.testing
 from agent import launch
 from agent.adapters.onnx.session import sha256_of
 from agent.contract.policy import Policy, PolicyDocument
-from agent.lane_plan import TUNING_FOLDER, LanePlan, plan_lanes
+from agent.serving.lane_plan import TUNING_FOLDER, LanePlan, plan_lanes
+from agent.serving.tuning import Lanes, Machine, Tuning, beside, write_tuning
 from agent.settings import Settings
-from agent.tuning import Lanes, Machine, Tuning, beside, write_tuning
 
 ALONE = Lanes(lanes=1, threads=3, spinning=False, arena=False)
 MANY = Lanes(lanes=3, threads=1, spinning=True, arena=False)

@@ -16,8 +16,8 @@ from agent.adapters.onnx.session import SessionSettings, has_provider
 from agent.adapters.onnx.upgrade import EngineUpgrade
 from agent.contract.policy import ModelPolicy
 from agent.domain.ids import ModelName
-from agent.lane_plan import LanePlan
 from agent.ports import AnomalyModel, DetectorModel
+from agent.serving.lane_plan import LanePlan
 from agent.settings import Settings
 
 log = structlog.get_logger(__name__)

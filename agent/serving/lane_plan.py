@@ -9,8 +9,8 @@ from agent.adapters.system.processor import cores as usable_cores
 from agent.contract.policy import ModelPolicy, Policy
 from agent.contract.sources import CameraPart
 from agent.domain.errors import RefusedError
+from agent.serving.tuning import Lanes, Machine, Tuning, beside, model_file, read_tuning
 from agent.settings import Settings, resolve_media
-from agent.tuning import Lanes, Machine, Tuning, beside, model_file, read_tuning
 
 TUNING_FOLDER = "tuning"
 """In `state_dir`, for models whose own folder cannot be written: `<name of the file>.tune.json`."""

@@ -11,9 +11,9 @@ import pytest
 from agent.contract.policy import ModelPolicy
 from agent.domain.errors import Code, ConfigError, RefusedError, TransientError
 from agent.domain.ids import ModelName
-from agent.lane_plan import LanePlan
-from agent.model_loading import digest_of, load_another
-from agent.rehearsal import rehearse
+from agent.serving.lane_plan import LanePlan
+from agent.serving.model_loading import digest_of, load_another
+from agent.serving.rehearsal import rehearse
 from agent.settings import Settings
 from tests.model_packages import VIBRATION, package_of
 
