@@ -100,7 +100,7 @@ class Bench:
 
         def measure_parts() -> None:
             measured.rates["letterbox"] = time_feeding(peer, subjects.exported, footage.pictures, self.folder)
-            measured.rates["decode"] = time_decoding(peer, subjects.exported.size, self.folder)
+            measured.rates["decode"] = time_decoding(peer, subjects.exported, self.folder)
 
         peers: list[Step] = [
             ("Ultralytics, the exported graph", lambda: measure_video("exported", subjects.exported)),

@@ -44,8 +44,8 @@ class Subject:
 
     def load(self, *, threads: int) -> OnnxDetector:
         """The model as the agent loads it."""
-        # As the agent's start does: several lanes resize at once.
-        cv2.setNumThreads(1)
+        # As the agent's start does.
+        cv2.setNumThreads(threads)
         model = load_model(name="subject", path=self.path, threads=threads)
         if not isinstance(model, OnnxDetector):
             raise TypeError(f"{self.path.name} is no detector")

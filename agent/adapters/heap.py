@@ -15,6 +15,11 @@ _M_ARENA_MAX: Final = -8
 _HEAPS: Final = 2
 """Threads allocate large arrays seldom and briefly: one heap for the loop and one for all others will do."""
 
+_M_MMAP_THRESHOLD: Final = -3
+_MAPPED_BYTES: Final = 262_144
+"""What is larger, a camera's frame above all, is mapped by itself and gone when freed. Of itself glibc
+raises its limit with each such array, until frames lie in the heap: 2.4 MB more, and holes in the end."""
+
 
 def trim() -> None:
     """Give freed memory back. Milliseconds; does nothing where the C library is not glibc."""
@@ -23,9 +28,10 @@ def trim() -> None:
 
 
 def limit_heaps() -> None:
-    """Let all threads share a few heaps, before they are started; does nothing where it is not glibc."""
+    """Let threads share few heaps that hold nothing large. Called before they start; only glibc knows how."""
     if (mallopt := _function("mallopt")) is not None:
         mallopt(_M_ARENA_MAX, _HEAPS)
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
 
 
 @cache

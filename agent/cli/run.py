@@ -50,6 +50,7 @@ def run(
     hangups: list[int] = []
     signal.signal(signal.SIGHUP, lambda number, _frame: hangups.append(number))
 
+    _import_structlog_alone()
     from agent.adapters.logs.configure import configure_logging
     from agent.adapters.logs.output_guard import OutputGuard
     from agent.adapters.logs.scrub import Scrubber
@@ -98,6 +99,19 @@ def run(
         guard.close()
     # A thread that hangs in a library would keep the interpreter from ending by itself.
     os._exit(code)
+
+
+def _import_structlog_alone() -> None:
+    """Without rich's tracebacks, and all that colours code for them: 4 MB that a node has no use for."""
+    rich = sys.modules.get("rich")
+    # Where a module stands as None, Python says that it is not installed.
+    sys.modules["rich"] = None  # type: ignore[assignment]
+    try:
+        import structlog  # noqa: F401 for what it leaves out
+    finally:
+        del sys.modules["rich"]
+        if rich is not None:
+            sys.modules["rich"] = rich
 
 
 async def _serve(

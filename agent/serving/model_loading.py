@@ -36,8 +36,8 @@ def load_models(policy: Policy, settings: Settings, *, plan: LanePlan) -> Models
         ConfigError: a provider was asked for strictly and is not there.
         TransientError: packages or prepared graphs cannot be laid into `state_dir`.
     """
-    # Several cameras resize at once, each in its own thread: OpenCV's pool would only make them wait.
-    cv2.setNumThreads(1)
+    # As a run of the model does, so does the resizing before it: all cores for one lane, one for each of several.
+    cv2.setNumThreads(plan.threads)
     used = {source.model for source in policy.sources.values() if source.enabled and source.model}
     return {
         ModelName(name): load_and_admit(ModelName(name), stanza, settings, plan=plan)

@@ -47,10 +47,12 @@ class Peer:
         return list(answer["seconds"])
 
     def decode_s(
-        self, output: Path, size: tuple[int, int], frame: tuple[int, int], *, times: int
+        self, model: Path, output: Path, size: tuple[int, int], frame: tuple[int, int], *, times: int
     ) -> list[float]:
         """Seconds of each of `times` decodings of an output stored as .npy."""
-        answer = self._ask("decode", output=str(output), size=size, frame=frame, times=times)
+        answer = self._ask(
+            "decode", model=str(model), output=str(output), size=size, frame=frame, times=times
+        )
         return list(answer["seconds"])
 
     def detect(self, model: Path, pictures: Path, size: tuple[int, int]) -> list[Detections]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +16,7 @@ from agent.domain.thresholds import Thresholds
 from agent.vision.feeding import Feeder, Feeding
 from agent.vision.heads.yolov8 import YoloV8Head
 from agent.vision.letterbox import Letterbox, Size
+from benchmarks.lanes import usable_cores
 from benchmarks.peers.peer import Peer, store_pictures
 from benchmarks.subject import Subject
 
@@ -27,7 +29,8 @@ _FRAME: Final = Size(720, 1280)
 
 
 def time_feeding(peer: Peer, subject: Subject, pictures: Sequence[NDArray[np.uint8]], folder: Path) -> float:
-    """Our time ÷ the peer's for a 720p picture into a float32 input, both taking turns."""
+    """Our time ÷ the peer's for a 720p picture into a float32 input, both with all cores, taking turns."""
+    cv2.setNumThreads(usable_cores())
     stored = store_pictures(folder / "pictures.npy", pictures)
     size = subject.size.height_px, subject.size.width_px
     feeder = Feeder(slots=1, size=subject.size, feeding=Feeding())
@@ -38,7 +41,7 @@ def time_feeding(peer: Peer, subject: Subject, pictures: Sequence[NDArray[np.uin
     )
 
 
-def time_decoding(peer: Peer, size: Size, folder: Path) -> float:
+def time_decoding(peer: Peer, subject: Subject, folder: Path) -> float:
     """Our time ÷ the peer's for an output `[1, 84, 8400]` with 100 candidates, both taking turns."""
     output = candidates_output()
     stored = folder / "output.npy"
@@ -48,10 +51,12 @@ def time_decoding(peer: Peer, size: Size, folder: Path) -> float:
         keypoint_shape=None,
         output_name="output0",
     )
+    size = subject.size
     letterbox, thresholds = Letterbox.fit(_FRAME, size), Thresholds()
     return _ratio(
         lambda: [_timed(lambda: head.decode([output[0]], letterbox, thresholds)) for _ in range(_TIMES)],
         lambda: peer.decode_s(
+            subject.path,
             stored,
             (size.height_px, size.width_px),
             (_FRAME.height_px, _FRAME.width_px),

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import ultralytics
 from ultralytics import YOLO
-from ultralytics.utils import nms, ops
 
 CONFIDENCE, IOU, MOST = 0.25, 0.45, 300
 
@@ -44,13 +43,17 @@ def letterbox(model: str, pictures: str, size: list[int], times: int) -> Answer:
     return {"seconds": [_timed(feed, [frames[index % len(frames)]]) for index in range(times)]}
 
 
-def decode(output: str, size: list[int], frame: list[int], times: int) -> Answer:
-    """Seconds that one output `[1, 4 + classes, anchors]` takes, from thresholds to boxes in the frame."""
-    given = torch.from_numpy(np.load(output))
+def decode(model: str, output: str, size: list[int], frame: list[int], times: int) -> Answer:
+    """Seconds that one output `[1, 4 + classes, anchors]` takes, from thresholds to results in the frame."""
+    yolo = _yolo(model)
+    picture = np.zeros((*frame, 3), np.uint8)
+    yolo.predict(
+        source=picture, imgsz=size, rect=False, conf=CONFIDENCE, iou=IOU, max_det=MOST, verbose=False
+    )
+    given, fed = torch.from_numpy(np.load(output)), torch.zeros(1, 3, *size)
 
     def once(raw: torch.Tensor) -> None:
-        (found,) = nms.non_max_suppression(raw, CONFIDENCE, IOU, max_det=MOST)
-        ops.scale_boxes(size, found[:, :4], frame)
+        yolo.predictor.postprocess(raw, fed, [picture])
 
     # It writes into what it is given.
     return {"seconds": [_timed(once, given.clone()) for _ in range(times)]}
