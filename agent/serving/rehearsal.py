@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import agent
+from agent.adapters import lifeline
 from agent.contract.policy import ModelPolicy
 from agent.domain.errors import Code, ConfigError, NanofleetError, RefusedError, TransientError
 from agent.domain.ids import ModelName
@@ -73,7 +74,7 @@ def _ask(command: Sequence[str], order: bytes, *, name: str, limit_s: float) -> 
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment,
+        env=lifeline.tied(environment),
         start_new_session=True,
     )
     try:

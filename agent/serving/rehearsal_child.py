@@ -3,14 +3,13 @@
 `python -m agent.serving.rehearsal_child`, started by `agent.serving.rehearsal`.
 """
 
-import ctypes
 import json
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from agent.adapters import lifeline
 from agent.contract.policy import ModelPolicy
 from agent.domain.errors import NanofleetError
 from agent.domain.ids import ModelName
@@ -19,14 +18,10 @@ from agent.serving.model_loading import load_and_admit
 from agent.serving.rehearsal import KINDS
 from agent.settings import Settings
 
-_PR_SET_PDEATHSIG: Final = 1
-"""Source: prctl(2)."""
-
 
 def main() -> int:
     """Load and admit, and say what came of it."""
-    # A try that outlives the agent would hold its GPU.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    lifeline.end_with_parent()  # it would hold the GPU
     # What libraries and our own log print is no answer.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

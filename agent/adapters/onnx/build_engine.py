@@ -3,26 +3,22 @@
 `python -m agent.adapters.onnx.build_engine`, started by `EngineUpgrade`.
 """
 
-import ctypes
 import json
-import signal
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
+from agent.adapters import lifeline
 from agent.adapters.onnx.accelerator import Accelerator, EngineOptions
 from agent.adapters.onnx.session import SessionSettings, open_session
 from agent.domain.errors import NanofleetError
 
-_PR_SET_PDEATHSIG: Final = 1
-"""Source: prctl(2)."""
-
 
 def main() -> int:
     """Open the model with TensorRT and run it once; both may build. The exit code is 0 when it ran there."""
-    _end_with_parent()
+    lifeline.end_with_parent()  # it would hold the GPU for minutes
     order = json.load(sys.stdin)
     try:
         session = open_session(Path(order["path"]), sha256=None, settings=_settings(order["settings"]))
@@ -45,11 +41,6 @@ def _settings(said: dict[str, Any]) -> SessionSettings:
     folder, timings = Path(engine.pop("folder")), Path(engine.pop("timings"))
     accelerator = Accelerator(**said.pop("accelerator"))
     return SessionSettings(**said, accelerator=accelerator, engine=EngineOptions(folder, timings, **engine))
-
-
-def _end_with_parent() -> None:
-    """An agent that is killed leaves no build behind that holds its GPU for minutes."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

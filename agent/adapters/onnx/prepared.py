@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from agent.adapters.onnx.preparing import COMMAND, Rewrite, prepare_in_child, why_impossible
+from agent.adapters.onnx.preparing import COMMAND, KilledError, Rewrite, prepare_in_child, why_impossible
 from agent.adapters.onnx.skeleton import read_skeleton
 from agent.domain.errors import Code, TransientError
 from agent.ports import Graph
@@ -130,7 +130,7 @@ class PreparedGraphs:
         return entry
 
     def _make(self, key: str, model: Path, rewrite: Rewrite) -> _Entry:
-        """Raises: TransientError (not on this machine as it is), OSError (the folder cannot be written)."""
+        """Raises: TransientError (not here as it is now), OSError (the folder cannot be written)."""
         if (reason := why_impossible()) is not None:
             raise TransientError(reason, code=Code.MODEL)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -143,6 +143,8 @@ class PreparedGraphs:
             )
             made = outcome.graph != "exported"
             entry = _Entry(outcome.graph, _digest(graph) if made else None, outcome.reason, False, model.name)
+        except KilledError:
+            raise  # not remembered: the next start tries again
         except TransientError as error:
             entry = _Entry("exported", None, error.message, True, model.name)
         _write_whole(self._note(key), json.dumps(asdict(entry)))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import agent
+from agent.adapters import lifeline
 from agent.domain.errors import Code, TransientError
 from agent.ports import Graph
 
@@ -31,6 +32,10 @@ class Outcome:
     reason: str
 
 
+class KilledError(TransientError):
+    """A signal ended the child: memory was short, or somebody did it. That says nothing of the graph."""
+
+
 def why_impossible() -> str | None:
     """Why no child need be started, in a few words."""
     if importlib.util.find_spec("onnx") is None:
@@ -44,6 +49,7 @@ def prepare_in_child(
     """Blocks until the child has written `out`, at most for `time_limit_s`; then it is killed.
 
     Raises:
+        KilledError: a signal ended it that was not ours.
         TransientError: it failed, took too long, or said nothing that is understood.
     """
     words = [*command, str(model), "--rewrite", rewrite, "--out", str(out), "--json"]
@@ -54,7 +60,7 @@ def prepare_in_child(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=_environment(),
+            env=lifeline.tied(_environment()),
             start_new_session=True,
         )
     except OSError as error:
@@ -67,12 +73,21 @@ def prepare_in_child(
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGKILL)
             child.communicate()
+    if child.returncode < 0:
+        raise KilledError(f"its process was ended by {_signal(-child.returncode)}", code=Code.MODEL)
     if child.returncode != 0:
         last = complaint.decode(errors="replace").strip().rpartition("\n")[2]
         raise TransientError(
             f"its process ended with {child.returncode}: {last or 'it said nothing'}", code=Code.MODEL
         )
     return _understood(said)
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _understood(said: bytes) -> Outcome:

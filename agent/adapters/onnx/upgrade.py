@@ -6,6 +6,7 @@ Source: github.com/microsoft/onnxruntime/issues/21567
 """
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from typing import IO, Final, cast
 
 import structlog
 
+from agent.adapters import lifeline
 from agent.adapters.onnx.detector import OnnxDetector
 from agent.adapters.onnx.engines import EngineCache, Range, shapes_for
 from agent.adapters.onnx.gpu import read_gpu, tensorrt_version
@@ -109,7 +111,13 @@ class EngineUpgrade:
         log.info("engine.build_started", model=name, folder=str(self._cache.folder))
         tell(0.0)
         with words.open("wb") as output:
-            child = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=output, stderr=output)
+            child = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env=lifeline.tied(os.environ),
+            )
         try:
             _hand_over(child, self._order())
             while (code := child.poll()) is None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from agent.adapters import lifeline
 from agent.cli.model.complaints import told
 from agent.cli.model.options import JsonOption
 
@@ -36,6 +37,7 @@ def prepare(
     Exit codes: 0 (also when there is nothing to rewrite: then no file is written, and why is said), 1 when
     the model or the file cannot be used, 78 when the extra `models` is not installed.
     """
+    lifeline.end_with_parent()
     target = out or model.with_name(f"{model.stem}-prepared.onnx")
     with told("prepare"):
         from agent.cli.output_file import need_writable

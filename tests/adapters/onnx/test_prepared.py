@@ -152,12 +152,11 @@ def test_a_graph_without_its_note_is_made_anew(tmp_path: Path, model: Path) -> N
     ("command", "reason"),
     [
         (scripted("sys.exit('no room for it')"), "its process ended with 1: no room for it"),
-        (scripted("import os; os.kill(os.getpid(), 9)"), "its process ended with -9: it said nothing"),
         (scripted("print('hello')"), "its process said b'hello\\n'"),
         (scripted("print(json.dumps({'graph': 'better', 'reasons': []}))"), "its process made 'better'"),
         (("/none/such",), "its process did not start: No such file or directory"),
     ],
-    ids=["fails", "is killed", "babbles", "makes something else", "is not there"],
+    ids=["fails", "babbles", "makes something else", "is not there"],
 )
 def test_a_child_that_fails_is_told_and_the_exported_graph_serves(
     tmp_path: Path, model: Path, command: tuple[str, ...], reason: str
@@ -181,6 +180,18 @@ def test_a_child_that_failed_is_tried_again_after_a_day(tmp_path: Path, model: P
     yesterday = note.stat().st_mtime - 90_000
     os.utime(note, (yesterday, yesterday))
     assert serve(graphs, model) is not None
+
+
+def test_a_child_that_was_killed_is_tried_again_at_the_next_start(tmp_path: Path, model: Path) -> None:
+    killed = PreparedGraphs(
+        folder=tmp_path / "graphs", command=scripted("import os; os.kill(os.getpid(), 9)")
+    )
+    with capture_logs() as logs:
+        assert serve(killed, model) is None
+    (told,) = [entry for entry in logs if entry["event"] == "model.rewrite_unavailable"]
+    assert told["reason"] == "its process was ended by SIGKILL"
+    assert serve(PreparedGraphs(folder=tmp_path / "graphs", command=WRITES), model) is not None
+    assert starts(tmp_path) == 2
 
 
 def test_a_child_that_takes_too_long_is_killed_with_what_it_started(tmp_path: Path, model: Path) -> None:
