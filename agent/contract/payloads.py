@@ -238,7 +238,8 @@ class Shadow(Payload):
     """A second model that looks on in spare time, compared with the first since the agent started.
 
     The first model is taken for the truth in `recall` and `precision`: objects match from an IoU of 0.5 on,
-    whatever their class. `agreement` is twice those of the same class over all that either found.
+    whatever their class. `agreement` is twice those of the same class over all that either found. None of
+    the three is known before a frame has been compared.
     """
 
     model: str
@@ -247,9 +248,9 @@ class Shadow(Payload):
     frames: Annotated[int, Field(description="Frames that both have seen.")]
     missed: Annotated[int, Field(description="Frames that were to be compared, and there was no time.")]
     failed: int
-    agreement: Fraction
-    recall: Fraction
-    precision: Fraction
+    agreement: Fraction | None
+    recall: Fraction | None
+    precision: Fraction | None
     iou: Annotated[float | None, Field(description="Mean of the matched boxes.")]
     classes_differ: int
     confidence_difference: Annotated[

@@ -234,6 +234,12 @@ async def test_it_sees_the_frames_that_the_first_has_served_and_the_comparison_i
     assert bench.conditions == []
 
 
+async def test_before_a_frame_is_compared_no_agreement_is_claimed() -> None:
+    told = Bench(FakeDetector("next")).shadows.reports[DOOR]
+
+    assert (told.frames, told.agreement, told.recall, told.precision) == (0, None, None, None)
+
+
 async def test_it_looks_no_more_often_than_it_is_asked_to() -> None:
     bench = Bench(FakeDetector(), fps=10.0)
     began_s = time.monotonic()
