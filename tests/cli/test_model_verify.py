@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from onnx import numpy_helper
 
 from agent.workbench.pictures import collect
 from tests.cli.model_command import PARTS, VIBRATION, model, refused
+from tests.model_packages import package_of
 from tests.onnx_files import COLOUR_METADATA, colour_detector, constant_detector
 
 
@@ -143,6 +145,45 @@ def test_bad_files_are_refused_in_one_sentence(tmp_path: Path) -> None:
     refused(model("verify", PARTS, "--reference", tmp_path / "no.pt"), saying="there is no such checkpoint")
     refused(model("verify", PARTS, "--golden", tmp_path / "no.json"), saying="no.json cannot be read")
     refused(model("verify", PARTS, "--write-golden", tmp_path / "a.json"), saying="should end in .npz")
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return package_of(PARTS, tmp_path_factory.mktemp("package") / "parts.zip")
+
+
+def test_a_package_is_held_against_its_own_golden_results(tmp_path: Path, package: Path) -> None:
+    done = model("verify", package)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith("parts.zip: 4 golden inputs agree")
+    said = json.loads(model("verify", package, "--json").stdout)
+    assert (said["admitted"], said["goldens"]) == (True, 4)
+    assert said["objects"] > 20
+
+    folder = tmp_path / "wrong"
+    with zipfile.ZipFile(package) as archive:
+        archive.extractall(folder)
+    bent(folder / "model.onnx", factor=1.5)
+    done = model("verify", folder, "--json")
+    refused(done, saying="golden/picture-0")
+    assert json.loads(done.stdout)["admitted"] is False
+
+
+def test_a_package_takes_no_other_reference(package: Path) -> None:
+    done = model("verify", package, "--reference", "opencv")
+    assert done.exit_code == 2
+    assert "a package brings its golden pictures" in done.stderr
+
+
+@pytest.mark.parametrize("form", ["zip", "folder"])
+def test_a_package_in_place_of_a_model_is_told_as_one(tmp_path: Path, package: Path, form: str) -> None:
+    given, saying = package, "is had by: unzip parts.zip model.onnx"
+    if form == "folder":
+        given, saying = tmp_path / "parts", "its model is parts/model.onnx"
+        with zipfile.ZipFile(package) as archive:
+            archive.extractall(given)
+    for command in ("inspect", "bench"):
+        refused(model(command, given), saying=saying)
 
 
 def test_one_of_golden_and_reference_is_wanted() -> None:

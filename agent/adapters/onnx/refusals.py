@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 _OPSET: Final = re.compile(r"Opset (\d+) is under development.* till opset (\d+)", re.DOTALL)
@@ -24,6 +25,29 @@ _MEANS: Final = {
     "InvalidGraph": "holds a graph that this ONNX Runtime cannot run",
     "NotImplemented": "needs an operator that this ONNX Runtime lacks",
 }
+
+
+_ZIP: Final = b"PK\x03\x04"
+"""Source: APPNOTE.TXT of the zip format, 4.3.7."""
+
+
+def why_no_model(path: Path) -> str | None:
+    """The same, told from how a file begins, where the runtime's words would mislead; None where they serve.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if path.is_dir():
+        if (path / "model.yaml").is_file():
+            return f"is a model package, not an ONNX file; its model is {path.name}/model.onnx"
+        return "is a folder; an ONNX file is wanted"
+    with path.open("rb") as file:
+        begins = file.read(len(_ZIP))
+    if not begins:
+        return "is empty; an ONNX file is wanted"
+    if begins == _ZIP:
+        return f"is a model package, or another zip; its model is had by: unzip {path.name} model.onnx"
+    return None
 
 
 @cache

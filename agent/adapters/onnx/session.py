@@ -16,7 +16,7 @@ from agent.adapters.onnx import libraries, providers
 from agent.adapters.onnx.accelerator import DEFAULT, Accelerator, EngineOptions
 from agent.adapters.onnx.assignment import RECORD, Assignment, read_assignment
 from agent.adapters.onnx.claims import claims
-from agent.adapters.onnx.refusals import runtime_errors, what_it_says, why_refused
+from agent.adapters.onnx.refusals import runtime_errors, what_it_says, why_no_model, why_refused
 from agent.domain.errors import Code, ConfigError, RefusedError, TransientError
 
 if TYPE_CHECKING:
@@ -116,6 +116,12 @@ def open_session(path: Path, *, sha256: str | None, settings: SessionSettings) -
         RefusedError: it is missing, not the file with `sha256`, no model, or this runtime cannot run it.
         ConfigError: onnxruntime is not installed, or `strict_provider` and the provider is not in use.
     """
+    try:
+        reason = why_no_model(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if reason is not None:
+        raise RefusedError(f"{path.name} {reason}", code=Code.FILE if path.is_dir() else Code.MODEL)
     digest = sha256_of(path)
     if sha256 is not None and digest != sha256.lower():
         raise RefusedError(
@@ -272,9 +278,11 @@ def sha256_of(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise RefusedError(
-            f"{path} cannot be read: {error.strerror}; an ONNX file is wanted", code=Code.FILE
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> RefusedError:
+    return RefusedError(f"{path} cannot be read: {error.strerror}; an ONNX file is wanted", code=Code.FILE)
 
 
 def _refused(path: Path, error: Exception) -> RefusedError:

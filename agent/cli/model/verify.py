@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 
 def verify(
-    model: Annotated[Path, typer.Argument(help="The ONNX file to check.", metavar="MODEL")],
+    model: Annotated[
+        Path, typer.Argument(help="The ONNX file to check, or a model package.", metavar="MODEL")
+    ],
     *,
     golden: Annotated[
         Path | None, typer.Option(help="Golden results: .json or .npz.", metavar="FILE")
@@ -64,13 +67,22 @@ def verify(
     """Hold a model against golden results, another runtime, another file or the checkpoint it came from.
 
     Exports, rewrites and quantisation are checked so: the largest differences of each picture are shown.
+    A model package (.zip or folder) is held against its own golden results, as a node does that is given it.
     A checkpoint (.pt) is a pickle: opening it runs what it holds, so check only your own.
     Exit codes: 0 when all is within tolerance, 1 when not or when a file cannot be used, 78 when the provider
     cannot be had.
     """
+    from agent.adapters.models import is_package
     from agent.vision.agreement import Tolerance
 
     size = read_shape(shape)
+    if is_package(model):
+        if golden or reference or write_golden or images:
+            raise typer.BadParameter(
+                "a package brings its golden pictures and results; give its model.onnx with these options"
+            )
+        _verify_package(model, shape=size, provider=provider, threads=threads, as_json=as_json)
+        return
     if (golden is None) == (reference is None) and not (golden is None and write_golden is not None):
         raise typer.BadParameter("one of --golden, --reference is wanted (or --write-golden alone)")
     tolerance = Tolerance(score=score_within, top=top_within, box_px=box_within)
@@ -97,6 +109,25 @@ def verify(
     if result is not None and not result.agrees:
         complain("verify", result.why_not)
         raise typer.Exit(1)
+
+
+def _verify_package(
+    package: Path, *, shape: Shape, provider: str, threads: int | None, as_json: bool
+) -> None:
+    with told("verify"), spinner("admitting"):
+        from agent.domain.errors import RefusedError
+        from agent.workbench.packages import admit_package
+
+        try:
+            passed = admit_package(package, shape=shape, provider=provider, threads=threads)
+        except RefusedError as error:
+            if as_json:
+                typer.echo(json.dumps({"package": str(package), "admitted": False, "why": error.message}))
+            raise
+    if as_json:
+        typer.echo(json.dumps({"package": str(package), "admitted": True, **asdict(passed)}))
+    else:
+        typer.echo(f"{package.name}: {passed}")
 
 
 def _expected(

@@ -73,10 +73,10 @@ def _folder(path: Path) -> Path:
     ("make", "code", "told"),
     [
         (lambda path: path, Code.FILE, "No such file"),
-        (_folder, Code.FILE, "directory"),
+        (_folder, Code.FILE, "is a folder; an ONNX file is wanted"),
         (_garbage, Code.MODEL, "no ONNX file"),
         (_half, Code.MODEL, "damaged"),
-        (_empty, Code.MODEL, "cannot be loaded"),
+        (_empty, Code.MODEL, "is empty; an ONNX file is wanted"),
         (lambda path: onnx_files.operator_file(path, "Identity", opset=99), Code.MODEL, "opset 99"),
         (lambda path: onnx_files.operator_file(path, "Identity", ir_version=99), Code.MODEL, "IR version 99"),
         (lambda path: onnx_files.operator_file(path, "Nothing"), Code.MODEL, "Nothing"),
