@@ -70,6 +70,10 @@ class YoloV8Head:
         """The lowest confidence above which a box of any class may count."""
         return self._selector.least(thresholds)
 
+    def nothing(self) -> Detections:
+        """What is found where no anchor passes."""
+        return no_detections(self._keypoint_shape[0] if self._keypoint_shape else 0)
+
     def finish(self, rows: NDArray[np.float32], letterbox: Letterbox, thresholds: Thresholds) -> Detections:
         """What counts of the few columns of the family's table, `[4 + classes (+ keypoints), n]`, that may.
 
@@ -77,7 +81,7 @@ class YoloV8Head:
             TransientError: a box or a keypoint is NaN or infinite.
         """
         if not rows.shape[1]:
-            return no_detections(self._keypoint_shape[0] if self._keypoint_shape else 0)
+            return self.nothing()
         scores, points = rows[_BOX_ROWS : self._end_of_classes], rows[self._end_of_classes :]
         candidates = Candidates(corners(rows[:_BOX_ROWS]), scores.max(axis=0), scores.argmax(axis=0))
         check_finite(candidates.boxes, points)

@@ -74,6 +74,8 @@ class YoloV8CutHead:
                 code=Code.MODEL,
             )
         anchors = np.flatnonzero(best > _logit(self._table.least(thresholds) - _SLACK))
+        if not len(anchors):
+            return self._table.nothing()
         return self._table.finish(self.table(outputs, anchors, letterbox.input), letterbox, thresholds)
 
     def table(
