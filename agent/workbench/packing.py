@@ -19,6 +19,7 @@ from agent.adapters.onnx.admission import Standards, admit
 from agent.adapters.onnx.anomaly import OnnxAnomaly
 from agent.adapters.onnx.detector import OnnxDetector
 from agent.adapters.onnx.session import SessionSettings, open_session
+from agent.adapters.onnx.skeleton import read_skeleton
 from agent.domain.errors import Code, RefusedError
 from agent.domain.thresholds import Thresholds
 from agent.ports import Look
@@ -41,6 +42,9 @@ _LIMIT: Final = 0.25
 _WEAKEST: Final = 0.01
 _WINDOWS: Final = 4
 _SEED: Final = 0
+
+_AS_PACKED: Final = {"fp64": "fp32", "bf16": "fp16"}
+"""The nearest precision that a package knows."""
 
 Step = Callable[[str], None]
 
@@ -81,6 +85,7 @@ def pack(
     with tempfile.TemporaryDirectory(prefix="nanofleet-") as folder:
         on_step("reading")
         card = compose_card(_with_what_the_file_says(model, said))
+        _check_precision(model, card.precision)
         trial = Path(folder, "trial")
         write_package(trial, card=card, model=reference or model, goldens=())
         golden_model = _load(open_package(trial, cache=Path(folder, "cache")), shape)
@@ -122,6 +127,24 @@ def _with_what_the_file_says(model: Path, said: Mapping[str, Any]) -> dict[str, 
     metadata = open_session(model, sha256=None, settings=SessionSettings()).metadata
     own = {"version": metadata.get("version"), "licence": metadata.get("license")}
     return {key: value for key, value in own.items() if value} | dict(said)
+
+
+def _check_precision(model: Path, said: str) -> None:
+    """Tolerances are as wide as a model is said to be coarse: a wrong word would let a broken one pass.
+
+    Raises:
+        RefusedError: the file's weights are stored otherwise.
+    """
+    skeleton = read_skeleton(model)
+    if skeleton is None or not skeleton.has_weights:
+        return
+    stored = _AS_PACKED.get(skeleton.precision, skeleton.precision)
+    if stored != said:
+        raise RefusedError(
+            f"{model.name} is to be packed as {said}, but its weights are {skeleton.precision}: "
+            f"--precision {stored} is right",
+            code=Code.MODEL,
+        )
 
 
 def _load(package: ModelPackage, shape: Shape) -> OnnxDetector | OnnxAnomaly:

@@ -38,12 +38,14 @@ _QUANTISED: Final = frozenset(
 class Skeleton:
     """`precision`: what most bytes of the weights are stored in, or int8 where the graph is quantised.
 
+    `has_weights`: whether any lie where they are looked for; else `precision` is a guess.
     `softmax_axes`: over which axes its Softmaxes work, -1 for the last one.
     """
 
     operators: frozenset[str]
     softmax_axes: frozenset[int]
     precision: str
+    has_weights: bool
     metadata: dict[str, str]
 
 
@@ -76,7 +78,7 @@ def _skeleton(data: mmap.mmap) -> Skeleton:
     del weights[""]
     stored = weights.most_common(1)[0][0] if weights else "fp32"
     precision = "int8" if operators & _QUANTISED else stored
-    return Skeleton(frozenset(operators), frozenset(axes), precision, metadata)
+    return Skeleton(frozenset(operators), frozenset(axes), precision, bool(weights), metadata)
 
 
 def _operator(data: mmap.mmap, start: int, end: int) -> str:

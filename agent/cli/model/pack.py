@@ -35,7 +35,10 @@ def pack(
             help="The model at fp32, for one of fp16 or int8: what it finds is golden.", metavar="ONNX"
         ),
     ] = None,
-    precision: Annotated[Literal["fp32", "fp16", "int8"] | None, typer.Option(help="Of the weights.")] = None,
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"] | None,
+        typer.Option(help="Of the weights, as the file stores them. Default: fp32."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Default: the file's.")] = None,
     version: Annotated[
         str | None, typer.Option("--model-version", help="Default: what the file's metadata says.")
