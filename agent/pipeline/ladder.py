@@ -166,8 +166,9 @@ class Ladder:
     """Climbs and descends one rung at a time. `step` is called about once a second, with monotonic seconds.
 
     Nobody is slowed for the sake of someone less important: a camera's lateness reaches only rungs that touch
-    no camera above it, and lost frames only the rates of cameras below. Heat reaches every rung. Lanes rest
-    for heat, never for load: fewer of them would make cameras wait longer.
+    no camera above it, and lost frames only the rates of cameras below. A camera alone gains nothing by
+    giving up frames: its lateness drives to where its input is smaller, or nowhere. Heat reaches every rung.
+    Lanes rest for heat, never for load: fewer of them would make cameras wait longer.
     """
 
     rungs: Sequence[Rung]
@@ -178,6 +179,7 @@ class Ladder:
     level: int = field(init=False)
     _why: tuple[str, ...] = field(init=False, default=())
     _heat: bool = field(init=False, default=False)
+    _load: bool = field(init=False, default=False)
     _changed_s: float | None = field(init=False, default=None)
     _descended_s: float | None = field(init=False, default=None)
     _down_s: float = field(init=False)
@@ -220,6 +222,7 @@ class Ladder:
             self._down_s = min(2 * self._down_s, self.dwells.longest_down_s)
             self._descended_s = None
         self._heat = self._heat or any(urge.heat for urge in due)
+        self._load = self._load or not all(urge.heat for urge in due)
         self._why = tuple(urge.why for urge in due)
         self._changed_s = now_s
         self.level += 1
@@ -229,17 +232,15 @@ class Ladder:
         self._changed_s = self._descended_s = now_s
         self._calm.began_s = now_s
         if self.level == self.floor:
-            self._heat, self._why = False, ()
+            self._heat, self._load, self._why = False, False, ()
 
     def _is_calm(self, signals: Signals) -> bool:
         cool = signals.temperature_c is None or signals.temperature_c < self.max_temperature_c - COOLER_C
-        return (
-            signals.at_ease
-            and signals.late is None
-            and signals.robbed is None
-            and cool
-            and not signals.throttled
-        )
+        # What was climbed for heat alone is given back unless somebody's load would climb it again.
+        eased = signals.at_ease or not self._load
+        below = max(self.level - 1, 0)
+        needed = below < self._top and any(urge.reaches(below) for urge in self._urges(signals))
+        return cool and not signals.throttled and eased and not needed
 
     def _urges(self, signals: Signals) -> Iterator[_Urge]:
         hot_c = signals.temperature_c
@@ -254,7 +255,10 @@ class Ladder:
         late, robbed = signals.late, signals.robbed
         if late is not None:
             yield _Urge(
-                late.what, self.dwells.load_s, False, lambda level: self._touches(level) <= late.priority
+                late.what,
+                self.dwells.load_s,
+                False,
+                lambda level: self._relieves(level) and self._touches(level) <= late.priority,
             )
         if robbed is not None:
             yield _Urge(
@@ -263,6 +267,10 @@ class Ladder:
                 False,
                 lambda level: self.rungs[level + 1].kind == "rate" and self._touches(level) < robbed.priority,
             )
+
+    def _relieves(self, level: int) -> bool:
+        """Whether what is given up above serves a camera: another one's frames do, or smaller inputs."""
+        return len(self.priorities) > 1 or any(rung.kind == "size" for rung in self.rungs[level + 1 :])
 
     def _touches(self, level: int) -> int:
         """The priority of the most important camera that the next rung takes something from."""

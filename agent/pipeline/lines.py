@@ -21,8 +21,8 @@ class Demand:
     """What a served camera asks for, and how it fares.
 
     `interval_s`: it is served at most once in that time, 0: no limit. `budget_s`: an older frame is dropped.
-    `resizable`: its model can run at a smaller input. `waited_s`: the longest that it waited for its turn
-    since the last look; a frame that takes the place of another waits on in its stead.
+    `resizable`: its model can run at a smaller input. `waited_s`: the longest that one of its frames
+    waited for its turn since the last look; one that a newer frame replaced waits no more.
     """
 
     priority: int
@@ -95,9 +95,9 @@ class CameraLine:
         )
 
     def note_wait(self, now_ns: int) -> None:
-        since_ns = self.mailbox.waiting_since_ns
-        if since_ns is not None:
-            self.waited_ns = max(self.waited_ns, now_ns - max(since_ns, self.due_ns))
+        frame = self.mailbox.peek()
+        if frame is not None:
+            self.waited_ns = max(self.waited_ns, now_ns - max(frame.captured.monotonic_ns, self.due_ns))
 
 
 @dataclass(slots=True)

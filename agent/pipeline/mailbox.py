@@ -50,7 +50,6 @@ class Mailbox(Generic[Item]):
             raise ValueError(f"a mailbox holds at least one item, not {capacity}")
         self.overflow = overflow
         self.keep_one_of = 1
-        self.waiting_since_ns: int | None = None
         self.arrivals_ns: deque[int] = deque(maxlen=_ARRIVALS)
         self._capacity = capacity
         self._now_ns = now_ns
@@ -75,10 +74,7 @@ class Mailbox(Generic[Item]):
             if self._is_shed():
                 self._count_drop("degraded")
                 return True
-            now_ns = self._now_ns()
-            self.arrivals_ns.append(now_ns)
-            if self.waiting_since_ns is None:
-                self.waiting_since_ns = now_ns
+            self.arrivals_ns.append(self._now_ns())
             if len(self._held) == self._capacity:
                 self._held.popleft()
                 self._count_drop("replaced")
@@ -107,7 +103,6 @@ class Mailbox(Generic[Item]):
         """The oldest held item, which leaves."""
         item = self._held.popleft()
         self._taken += 1
-        self._begin_waiting_anew()
         self._emptied.notify()
         return item
 
@@ -115,7 +110,6 @@ class Mailbox(Generic[Item]):
         """Let the oldest held item go without inference."""
         self._held.popleft()
         self._count_drop(cause)
-        self._begin_waiting_anew()
         self._emptied.notify()
 
     def spoil(self) -> None:
@@ -131,9 +125,6 @@ class Mailbox(Generic[Item]):
             return True
         self._shed_in_a_row = 0
         return False
-
-    def _begin_waiting_anew(self) -> None:
-        self.waiting_since_ns = self._now_ns() if self._held else None
 
     def _count_drop(self, cause: DropCause) -> None:
         self._dropped[cause] = self._dropped.get(cause, 0) + 1

@@ -1,4 +1,4 @@
-"""Who suffers from overload: cameras that wait too long for a lane, or lose frames to less important ones."""
+"""Who suffers from overload: cameras whose frames grow old, or that lose them to less important ones."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ WINDOW_S: Final = 5.0
 _LATE: Final = 0.5
 """Of the staleness budget: half of it is left for inference, and for the rungs to take effect."""
 _LEAST_LATE_S: Final = 0.25
-"""However small the budget: a camera faster than its model always waits for the end of one run."""
+"""However small the budget, unless it is smaller still: a frame may wait for the end of one run."""
 _LOST: Final = 0.1
 """Of a camera's frames; fewer are the unevenness of its own clock and the lanes'."""
 _LEAST_LOST: Final = 3
@@ -48,8 +48,9 @@ class Pressure:
     """Judges what the scheduler tells of its cameras, look after look.
 
     Cameras that wait for their turn to be captured (`overflow: wait`) neither grow old nor lose frames, so
-    they never complain. A camera without less important ones beside it may lose frames: that its model is
-    slower than it is what `newest` is for, and nothing that is shed would help.
+    they never complain. A camera without less important ones beside it may lose frames, as long as those that
+    are served are fresh: that its model is slower than it is what `newest` is for, and nothing that is shed
+    would help.
     """
 
     def __init__(self) -> None:
@@ -106,8 +107,8 @@ class Pressure:
 
 
 def _lateness(demand: Demand) -> float:
-    """How long it waited, as a fraction of what is too long."""
-    return demand.waited_s / max(demand.budget_s * _LATE, _LEAST_LATE_S)
+    """How long a frame of it waited, as a fraction of what is too long."""
+    return demand.waited_s / max(demand.budget_s * _LATE, min(demand.budget_s, _LEAST_LATE_S))
 
 
 def _foremost(complaints: Iterable[Complaint]) -> Complaint | None:

@@ -113,6 +113,25 @@ def test_lanes_rest_for_heat_and_never_for_load() -> None:
     assert (hot.standing.rung.kind, hot.standing.rung.lanes) == ("pause", 1)
 
 
+@pytest.mark.parametrize(
+    ("resizable", "kind", "level"), [(False, "full", 0), (True, "size", 4)], ids=["fixed", "resizable"]
+)
+def test_a_camera_alone_whose_frames_grow_old_is_driven_to_smaller_inputs_or_nowhere(
+    resizable: bool, kind: str, level: int
+) -> None:
+    alone = ladder({DOOR: 5}, resizable=resizable)
+    hold(alone, late(5), seconds=300)
+    assert (alone.standing.rung.kind, alone.level) == (kind, level)
+
+
+def test_heat_reaches_every_rung_of_a_camera_alone_and_is_forgotten_whatever_its_frames_wait() -> None:
+    alone = ladder({DOOR: 5}, resizable=False)
+    now_s = hold(alone, Signals(temperature_c=95.0), seconds=60)
+    assert alone.level == len(alone.rungs) - 1
+    hold(alone, late(5), seconds=60, start_s=now_s)
+    assert alone.level == 0
+
+
 def test_between_the_limits_nothing_changes() -> None:
     ladder_ = ladder()
     now_s = hold(ladder_, Signals(temperature_c=86.0), seconds=30)

@@ -22,9 +22,10 @@ from agent.pipeline.announcements import Announcements
 from agent.pipeline.handover import Handover
 from agent.pipeline.health import Health, Machine
 from agent.pipeline.inference import InferenceWorker
-from agent.pipeline.ladder import Dwells, PowerMode
+from agent.pipeline.ladder import Dwells, Ladder, PowerMode, Signals, rungs_for
 from agent.pipeline.mailbox import Mailbox, MailboxStatistics, Overflow
 from agent.pipeline.overload import Overload, Strain
+from agent.pipeline.pressure import Pressure
 from agent.pipeline.results import Result
 from agent.pipeline.scheduler import FrameJob, NoJob, Scheduler
 from agent.pipeline.supervise import Ticks
@@ -324,17 +325,104 @@ def test_resting_lanes_and_paused_cameras_do_not_hold_up_the_end(
     assert scheduler.next_job(1) is NoJob.OVER
 
 
-def test_waiting_is_counted_from_the_first_frame_that_was_not_served(
+def test_waiting_is_counted_by_the_frame_that_waits_and_not_by_those_that_it_replaced(
     scheduler: Scheduler, clock: FakeClock
 ) -> None:
     mailbox = scheduler.add_camera(DOOR, model=FakeDetector(), thresholds=Thresholds(), overflow="newest")
     for number in range(5):
         mailbox.put(picture(DOOR, number, clock))
         clock.advance(0.1)
-    assert scheduler.demands()[DOOR].waited_s == pytest.approx(0.5)
+    assert scheduler.demands()[DOOR].waited_s == pytest.approx(0.1)
 
+    clock.advance(0.2)
     scheduler.next_job()
     clock.advance(3)
 
-    assert scheduler.demands()[DOOR].waited_s == pytest.approx(0.5)
+    assert scheduler.demands()[DOOR].waited_s == pytest.approx(0.3)
     assert scheduler.demands()[DOOR].waited_s == 0
+
+
+def test_a_frame_that_is_dropped_for_its_age_has_waited_as_long(
+    scheduler: Scheduler, clock: FakeClock
+) -> None:
+    mailbox = scheduler.add_camera(
+        DOOR, model=FakeDetector(), thresholds=Thresholds(), overflow="newest", max_staleness_s=0.5
+    )
+    mailbox.put(picture(DOOR, 0, clock))
+    clock.advance(0.6)
+    with scheduler._lock:
+        scheduler._choose(clock.now().monotonic_ns)
+
+    assert mailbox.statistics().dropped == {"stale": 1}
+    assert scheduler.demands()[DOOR].waited_s == pytest.approx(0.6)
+
+
+def looked_at(
+    scheduler: Scheduler, clock: FakeClock, *, rates_hz: dict[SourceName, float], run_s: float, seconds: float
+) -> tuple[int, Ladder]:
+    """One lane whose model takes `run_s`, cameras of these rates, a look a second: the highest rung."""
+    demands = scheduler.demands()
+    priorities = {name: demand.priority for name, demand in demands.items()}
+    resizable = any(demand.resizable for demand in demands.values())
+    ladder = Ladder(rungs=rungs_for(priorities, lanes=1, resizable=resizable), priorities=priorities)
+    pressure, highest, free_ns = Pressure(), 0, 0
+    for tick in range(round(seconds * 100)):
+        now_ns = clock.now().monotonic_ns
+        for name, rate_hz in rates_hz.items():
+            if tick % round(100 / rate_hz) == 0:
+                scheduler._lines.cameras[name].mailbox.put(picture(name, tick, clock))
+        if now_ns >= free_ns:
+            with scheduler._lock:
+                job, _ = scheduler._choose(now_ns)
+            if isinstance(job, FrameJob):
+                free_ns = now_ns + round(run_s * job.scale**2 * 1e9)
+        if tick % 100 == 50:
+            before = ladder.standing
+            verdict = pressure.look(scheduler.demands(), now_ns / 1e9)
+            signals = Signals(late=verdict.late, robbed=verdict.robbed, at_ease=verdict.at_ease)
+            rung = ladder.step(signals, now_ns / 1e9).rung
+            if ladder.standing != before:
+                scheduler.relieve(keep_one_of=rung.keep_one_of, scale=rung.scale, lanes=1)
+                pressure.forget()
+            highest = max(highest, ladder.level)
+        clock.advance(0.01)
+    return highest, ladder
+
+
+@pytest.mark.parametrize("resizable", [False, True])
+@pytest.mark.parametrize("run_s", [0.3, 0.8, 3.0])
+def test_one_camera_that_is_merely_faster_than_its_model_is_no_overload(
+    scheduler: Scheduler, clock: FakeClock, run_s: float, resizable: bool
+) -> None:
+    model = FakeDetector(resizable=resizable)
+    scheduler.add_camera(DOOR, model=model, thresholds=Thresholds(), overflow="newest")
+
+    highest, _ = looked_at(scheduler, clock, rates_hz={DOOR: 10.0}, run_s=run_s, seconds=60)
+
+    assert highest == 0
+
+
+def test_equals_that_are_faster_than_their_model_share_it_and_give_nothing_up(
+    scheduler: Scheduler, clock: FakeClock
+) -> None:
+    for name in (DOOR, YARD):
+        scheduler.add_camera(name, model=FakeDetector(), thresholds=Thresholds(), overflow="newest")
+
+    highest, _ = looked_at(scheduler, clock, rates_hz={DOOR: 10.0, YARD: 10.0}, run_s=0.8, seconds=60)
+
+    assert highest == 0
+    taken = [scheduler.statistics()[name].taken for name in (DOOR, YARD)]
+    assert abs(taken[0] - taken[1]) <= 1
+
+
+def test_frames_that_grow_old_beside_less_important_cameras_are_relieved(
+    scheduler: Scheduler, clock: FakeClock
+) -> None:
+    model = FakeDetector(resizable=True)
+    scheduler.add_camera(DOOR, model=model, thresholds=Thresholds(), overflow="newest", priority=6)
+    scheduler.add_camera(YARD, model=model, thresholds=Thresholds(), overflow="newest", priority=5)
+
+    highest, ladder = looked_at(scheduler, clock, rates_hz={DOOR: 1.0, YARD: 25.0}, run_s=0.95, seconds=60)
+
+    assert highest >= 1
+    assert ladder.standing.why
