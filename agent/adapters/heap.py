@@ -1,4 +1,4 @@
-"""The C library's heap: what was freed goes back to the system, and threads share few heaps.
+"""The C library's heap: what was freed goes back to the system, and threads share one heap.
 
 Loading a model frees as much as it keeps, and every thread that allocates would get a heap of its own:
 untouched, both stay in the peak for the life of the process.
@@ -12,8 +12,8 @@ from typing import Final
 _M_ARENA_MAX: Final = -8
 """Source: malloc.h of glibc; mallopt(3)."""
 
-_HEAPS: Final = 2
-"""Threads allocate large arrays seldom and briefly: one heap for the loop and one for all others will do."""
+_HEAPS: Final = 1
+"""Python's threads allocate one at a time, and a model's run takes its memory from an arena of its own."""
 
 _M_MMAP_THRESHOLD: Final = -3
 _MAPPED_BYTES: Final = 262_144
@@ -28,7 +28,7 @@ def trim() -> None:
 
 
 def limit_heaps() -> None:
-    """Let threads share few heaps that hold nothing large. Called before they start; only glibc knows how."""
+    """Let threads share one heap that holds nothing large. Called before they start; only glibc knows how."""
     if (mallopt := _function("mallopt")) is not None:
         mallopt(_M_ARENA_MAX, _HEAPS)
         mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)

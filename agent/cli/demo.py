@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.live import Live
 
 if TYPE_CHECKING:
     from agent.demo.consumer import Consumer
@@ -42,6 +40,9 @@ def demo(
     if context.invoked_subcommand is not None:
         return
     _need_demo_extra()
+    from rich.console import Console
+    from rich.live import Live
+
     from agent.cli.demo_tables import live_table, summary, summary_table
     from agent.cli.output_file import need_writable, write_output
     from agent.demo.node import NodeFailedError
@@ -81,6 +82,9 @@ def watch_demo(
 ) -> None:
     """Subscribe to a running demo from another terminal, over TLS, with a certificate of its own."""
     _need_demo_extra()
+    from rich.console import Console
+    from rich.live import Live
+
     from agent.cli.demo_tables import live_table
     from agent.demo.show import watch
     from agent.domain.errors import NanofleetError
