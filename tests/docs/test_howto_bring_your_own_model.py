@@ -43,13 +43,15 @@ def test_bring_your_own_model_howto_works_as_written(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
         told.append(done.stdout)
-    verified, inspected, evaluated, prepared = told
+    verified, inspected, evaluated, prepared, packed = told
     assert verified.count("pass") == 8
     assert "GFLOPs" in inspected
     assert "AP50-95" in evaluated
     assert (tmp_path / "curve.png").stat().st_size > 10_000
     assert "best.onnx" in prepared
+    assert packed.count("4 golden inputs agree") == 2
+    assert (tmp_path / "best.zip").is_file()
 
 
 def test_the_block_that_needs_the_trainers_library_is_the_first_one_alone() -> None:
-    assert [word for word, _ in blocks()] == ["export", "", "", "", ""]
+    assert [word for word, _ in blocks()] == ["export", "", "", "", "", ""]
