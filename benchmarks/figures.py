@@ -34,6 +34,7 @@ class PeerRound:
     exported_hz: float
     same_graph_hz: float
     letterbox: float
+    letterbox_one_thread: float
     decode: float
 
 
@@ -150,6 +151,7 @@ PEER_MEASURES: Final = (
         lambda r: r.agent["own_shape"].rate_hz / _peer(r).exported_hz,
     ),
     Measure("letterbox_over_ultralytics", "x", lambda r: _peer(r).letterbox),
+    Measure("letterbox_one_thread_over_ultralytics", "x", lambda r: _peer(r).letterbox_one_thread),
     Measure("decode_over_ultralytics", "x", lambda r: _peer(r).decode),
     Measure("ultralytics_fps", "1/s", lambda r: _peer(r).exported_hz),
     Measure("ultralytics_same_graph_fps", "1/s", lambda r: _peer(r).same_graph_hz),

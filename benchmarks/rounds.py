@@ -9,7 +9,7 @@ from typing import Final, Self
 from benchmarks.broker import RunningBroker
 from benchmarks.figures import Pair, PeerRound, Round
 from benchmarks.footage import Footage
-from benchmarks.lanes import Lanes, LanesName, warm_up_of
+from benchmarks.lanes import Lanes, LanesName, usable_cores, warm_up_of
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.steps import time_decoding, time_feeding
 from benchmarks.raw import Raw
@@ -99,7 +99,10 @@ class Bench:
             ).rate_hz
 
         def measure_parts() -> None:
-            measured.rates["letterbox"] = time_feeding(peer, subjects.exported, footage.pictures, self.folder)
+            for name, threads in (("letterbox", usable_cores()), ("letterbox_one_thread", 1)):
+                measured.rates[name] = time_feeding(
+                    peer, subjects.exported, footage.pictures, self.folder, threads=threads
+                )
             measured.rates["decode"] = time_decoding(peer, subjects.exported, self.folder)
 
         peers: list[Step] = [
@@ -151,5 +154,6 @@ class _Measured:
             exported_hz=self.rates["exported"],
             same_graph_hz=self.rates["same_graph"],
             letterbox=self.rates["letterbox"],
+            letterbox_one_thread=self.rates["letterbox_one_thread"],
             decode=self.rates["decode"],
         )

@@ -45,7 +45,7 @@ class Subject:
     def load(self, *, threads: int) -> OnnxDetector:
         """The model as the agent loads it."""
         # As the agent's start does.
-        cv2.setNumThreads(threads)
+        cv2.setNumThreads(1)
         model = load_model(name="subject", path=self.path, threads=threads)
         if not isinstance(model, OnnxDetector):
             raise TypeError(f"{self.path.name} is no detector")

@@ -16,7 +16,6 @@ from agent.domain.thresholds import Thresholds
 from agent.vision.feeding import Feeder, Feeding
 from agent.vision.heads.yolov8 import YoloV8Head
 from agent.vision.letterbox import Letterbox, Size
-from benchmarks.lanes import usable_cores
 from benchmarks.peers.peer import Peer, store_pictures
 from benchmarks.subject import Subject
 
@@ -28,9 +27,11 @@ _CANDIDATES: Final = 100
 _FRAME: Final = Size(720, 1280)
 
 
-def time_feeding(peer: Peer, subject: Subject, pictures: Sequence[NDArray[np.uint8]], folder: Path) -> float:
-    """Our time ÷ the peer's for a 720p picture into a float32 input, both with all cores, taking turns."""
-    cv2.setNumThreads(usable_cores())
+def time_feeding(
+    peer: Peer, subject: Subject, pictures: Sequence[NDArray[np.uint8]], folder: Path, *, threads: int
+) -> float:
+    """Our time with so many threads ÷ the peer's with all, for a 720p picture into a float32 input."""
+    cv2.setNumThreads(threads)
     stored = store_pictures(folder / "pictures.npy", pictures)
     size = subject.size.height_px, subject.size.width_px
     feeder = Feeder(slots=1, size=subject.size, feeding=Feeding())

@@ -86,7 +86,7 @@ def test_the_ideal_leaves_the_cores_that_decoding_takes_out() -> None:
 
 
 def test_a_peers_ratios_are_told_only_where_it_was_measured() -> None:
-    peer = PeerRound(exported_hz=4.0, same_graph_hz=5.0, letterbox=0.3, decode=0.2)
+    peer = PeerRound(exported_hz=4.0, same_graph_hz=5.0, letterbox=0.3, letterbox_one_thread=0.4, decode=0.2)
 
     with_peer, without = (by_name(figures_of([measured(10.0, peer=each)])) for each in (peer, None))
 
