@@ -1,7 +1,7 @@
 """From settings and a policy to a running agent and what it did: opens what it needs, and closes it."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -20,17 +20,21 @@ from agent.app import Agent
 from agent.contract import payloads
 from agent.contract.policy import Policy, PolicyDocument
 from agent.contract.schemas import schema_hashes
-from agent.domain.ids import SourceName
 from agent.domain.latency import STAGES
 from agent.pipeline.reload import Rereading
-from agent.pipeline.shadow import ShadowPlan
 from agent.pipeline.supervise import Ticks, in_thread, unless
 from agent.pipeline.swap import Models
 from agent.ports import Condition, ModelUpgrade, Status
 from agent.report import MessageFlow, Percentiles, RunReport, SourceFlow
 from agent.serving.lane_plan import LanePlan, plan_lanes
 from agent.serving.memory_plan import cameras_mb, needs_of, plan_memory
-from agent.serving.model_loading import held_upgrades, load_another, load_models, load_shadows
+from agent.serving.model_loading import (
+    LoadedShadows,
+    held_upgrades,
+    load_another,
+    load_models,
+    load_shadows,
+)
 from agent.settings import Settings, UnixSocket
 from agent.settings.advice import advice_on_policy, advice_on_settings
 
@@ -97,7 +101,7 @@ async def run_agent(
             settings=settings,
             document=document,
             models=loaded.models,
-            shadows=loaded.shadows,
+            shadows=loaded.shadows.plans,
             plan=plan,
             load=lambda name, stanza, may_fall_back: load_another(
                 name, stanza, settings, plan=plan, may_fall_back=may_fall_back
@@ -115,6 +119,8 @@ async def run_agent(
             scrub=scrub,
         )
         outbox_is.tell(agent.health.report)
+        for name, why in loaded.shadows.lacking.items():
+            agent.health.report(f"shadow-{name}", "degraded", why.code, why.message)
         http = _http_server(settings, agent, metrics)
         hand_on_warnings(lambda entry: _on_loop(loop, lambda: agent.health.tell(entry)))
         try:
@@ -156,7 +162,7 @@ class _LateCondition:
 @dataclass(frozen=True, slots=True)
 class _Loaded:
     models: Models
-    shadows: Mapping[SourceName, ShadowPlan]
+    shadows: LoadedShadows
     upgrades: Sequence[ModelUpgrade]
 
 

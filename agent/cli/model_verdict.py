@@ -20,22 +20,20 @@ def used_models(policy: Policy) -> dict[str, ModelPolicy]:
 def problems_of_models(policy: Policy, settings: Settings, *, file: Path) -> Iterator[Problem]:
     """Packages that are none, files of another hash, providers that are asked for strictly and not there.
 
-    Blocks: what has a hash in the policy is read.
+    Not of models that are shadows only. Blocks: what has a hash in the policy is read.
     """
     for name, stanza in used_models(policy).items():
-        place = ("policy", "models", name)
-        try:
-            _look_at(resolve_media(settings, stanza.file), stanza)
-        except RefusedError as error:
-            key = "sha256" if error.code == Code.HASH else "file"
-            yield Problem(message=error.message, path=(*place, key), file=str(file), code=error.code)
-        if stanza.strict_provider and (why := why_not_here(stanza.provider)):
-            yield Problem(message=why, path=(*place, "provider"), file=str(file), code=Code.PROVIDER)
+        if name not in policy.only_shadows:
+            for key, message, code in _refusals(stanza, settings):
+                place = ("policy", "models", name, key)
+                yield Problem(message=message, path=place, file=str(file), code=code)
 
 
-def doubts_of_models(policy: Policy) -> Iterator[str]:
-    """Models that would be served by another provider than the policy names."""
+def doubts_of_models(policy: Policy, settings: Settings) -> Iterator[str]:
+    """Shadows that would be left out, and models that another provider would serve than the policy names."""
     for name, stanza in used_models(policy).items():
+        for key, message, code in _refusals(stanza, settings) if name in policy.only_shadows else ():
+            yield f"policy.models.{name}.{key}: {message} [{code}]; nothing looks over a shoulder with it"
         if not stanza.strict_provider and (why := why_not_here(stanza.provider)):
             yield f"model {name} would run on another provider than {stanza.provider}: {why}"
 
@@ -53,8 +51,20 @@ def why_not_here(provider: str) -> str | None:
         return error.message
 
 
+def _refusals(stanza: ModelPolicy, settings: Settings) -> Iterator[tuple[str, str, Code]]:
+    """Which key of the stanza would be refused, why, and as what."""
+    try:
+        _look_at(resolve_media(settings, stanza.file), stanza)
+    except RefusedError as error:
+        yield ("sha256" if error.code == Code.HASH else "file"), error.message, error.code
+    if stanza.strict_provider and (why := why_not_here(stanza.provider)):
+        yield "provider", why, Code.PROVIDER
+
+
 def _look_at(path: Path, stanza: ModelPolicy) -> None:
     """Raises: RefusedError (it would not be loaded)."""
+    if not path.exists():
+        raise RefusedError(f"there is no file, or model package, at {path}", code=Code.FILE)
     if is_package(path):
         examine_package(path, sha256=stanza.sha256)
     elif stanza.sha256 is not None:

@@ -80,7 +80,7 @@ def judge(settings_file: Path, policy_file: Path | None, *, look_at_files: bool)
     if settings and document and look_at_files and not problems:
         policy = document.policy
         problems += problems_of_models(policy, settings, file=policy_file or settings.policy_file)
-        warnings += doubts_of_models(policy)
+        warnings += doubts_of_models(policy, settings)
         try:
             memory = _memory(settings, document)
         except ConfigError as error:

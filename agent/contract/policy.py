@@ -227,6 +227,12 @@ class Policy(Part):
             if source.enabled and isinstance(source, CameraPart) and source.shadow is not None
         }
 
+    @property
+    def only_shadows(self) -> set[str]:
+        """Models that only look over others' shoulders and serve no source: the node runs without them."""
+        serving = {source.model for source in self.sources.values() if source.enabled}
+        return {shadow.model for shadow in self.shadows.values()} - serving
+
     def thresholds_of(self, source_name: str, beneath: ThresholdPolicy | None = None) -> Thresholds:
         """The thresholds in force for a camera: its own, else its model's, else the defaults.
 

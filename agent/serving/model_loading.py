@@ -1,10 +1,11 @@
 """From a policy's stanza to a model that may serve: opened, loaded, admitted."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import cv2
+import structlog
 
 from agent.adapters.models import ModelPackage, is_package, open_package, package_digest
 from agent.adapters.onnx.admission import Standards, admit
@@ -12,16 +13,18 @@ from agent.adapters.onnx.detector import OnnxDetector
 from agent.adapters.onnx.upgrade import EngineUpgrade
 from agent.contract.policy import ModelPolicy, Policy
 from agent.contract.thresholds import ThresholdPolicy
-from agent.domain.errors import Code, RefusedError
+from agent.domain.errors import Code, NanofleetError, RefusedError
 from agent.domain.ids import ModelName, SourceName
 from agent.pipeline.shadow import ShadowPlan
 from agent.pipeline.swap import Admitted, Models
-from agent.ports import DetectorModel, Model
+from agent.ports import DetectorModel
 from agent.serving.acceleration import engine_upgrades, load_accelerated, waits_for_engine
 from agent.serving.lane_plan import LanePlan
 from agent.serving.memory_plan import needs_of
 from agent.serving.rehearsal import RETURN_MEMORY, rehearse
 from agent.settings import Settings, resolve_media
+
+log = structlog.get_logger(__name__)
 
 _SHADOWS = LanePlan(lanes=1, threads=1, spinning=False)
 """A session without threads of its own works at the priority of the thread that calls it."""
@@ -46,36 +49,58 @@ def load_models(policy: Policy, settings: Settings, *, plan: LanePlan) -> Models
     }
 
 
-def load_shadows(policy: Policy, settings: Settings) -> dict[SourceName, ShadowPlan]:
+@dataclass(frozen=True, slots=True)
+class LoadedShadows:
+    """By camera, the models that look over its shoulder, and why one is not there: it costs nobody else."""
+
+    plans: Mapping[SourceName, ShadowPlan]
+    lacking: Mapping[SourceName, NanofleetError]
+
+
+def load_shadows(policy: Policy, settings: Settings) -> LoadedShadows:
     """Load and admit the models that look over cameras' shoulders, each once, with one thread. Blocks.
 
-    Raises:
-        RefusedError, ConfigError, TransientError: as `load_models` does; or it is no detector.
+    What `load_models` would raise for a model, or that it is no detector, is told as `lacking`.
     """
     needed_mb = {need.name: need.kept_mb + need.lane_mb(arena=True) for need in needs_of(policy, settings)}
-    loaded: dict[str, Model] = {}
-    plans = {}
+    loaded: dict[str, OnnxDetector | NanofleetError] = {}
+    plans: dict[SourceName, ShadowPlan] = {}
+    lacking: dict[SourceName, NanofleetError] = {}
     for name, shadow in policy.shadows.items():
         if shadow.model not in loaded:
-            stanza = policy.models[shadow.model]
-            loaded[shadow.model] = load_and_admit(
-                ModelName(shadow.model), stanza, settings, plan=_SHADOWS
-            ).model
+            try:
+                loaded[shadow.model] = _load_shadow(
+                    ModelName(shadow.model), policy.models[shadow.model], settings
+                )
+            except NanofleetError as error:
+                loaded[shadow.model] = error
         model = loaded[shadow.model]
-        if not isinstance(model, OnnxDetector):
-            raise RefusedError(
-                f"model {shadow.model} is of task {model.facts.task} and cannot look at a camera's frames; "
-                "a detector or a pose model is wanted",
-                code=Code.COMPATIBILITY,
-                path=f"/policy/sources/{name}/shadow/model",
+        if isinstance(model, NanofleetError):
+            lacking[SourceName(name)] = model
+            log.warning(
+                "shadow.not_loaded", source=name, model=shadow.model, code=model.code, message=model.message
             )
+            continue
         plans[SourceName(name)] = ShadowPlan(
             model=model,
             fps=shadow.fps,
             memory_mb=needed_mb.get(shadow.model, 0.0),
             primary_memory_mb=needed_mb.get(policy.sources[name].model or "", 0.0),
         )
-    return plans
+    return LoadedShadows(plans, lacking)
+
+
+def _load_shadow(name: ModelName, stanza: ModelPolicy, settings: Settings) -> OnnxDetector:
+    """Raises: RefusedError, ConfigError, TransientError (as `load_models` does; or it is no detector)."""
+    model = load_and_admit(name, stanza, settings, plan=_SHADOWS).model
+    if not isinstance(model, OnnxDetector):
+        raise RefusedError(
+            f"model {name} is of task {model.facts.task} and cannot look at a camera's frames; "
+            "a detector or a pose model is wanted",
+            code=Code.COMPATIBILITY,
+            path=f"/policy/models/{name}",
+        )
+    return model
 
 
 def load_another(

@@ -18,10 +18,11 @@ def breaches(policy: Policy, settings: Settings, *, look_at_files: bool = True) 
     """Everything in `policy` that this node does not permit, as E_AUTH; paths are seen from the policy.
 
     With `look_at_files` also models whose file is not there, as E_FILE. A clip or a folder of pictures
-    may be missing: its source waits for it.
+    may be missing: its source waits for it; and a shadow's model: its camera goes on without.
     """
+    needed = policy.models.keys() - policy.only_shadows if look_at_files else set()
     for name, model in policy.models.items():
-        yield from _file(("models", name, "file"), model.file, settings, must_exist=look_at_files)
+        yield from _file(("models", name, "file"), model.file, settings, must_exist=name in needed)
     for name, source in policy.sources.items():
         place = ("sources", name)
         match source:

@@ -79,6 +79,17 @@ def test_check_prints_every_problem_of_both_files_and_exits_78(folder: Path) -> 
     assert lines[-1] == "3 problems"
 
 
+def test_check_warns_of_a_shadow_that_is_not_there_and_does_not_refuse_the_node_for_it(folder: Path) -> None:
+    policy = POLICY.replace("people.onnx}}", "people.onnx}, next: {file: next.onnx}}")
+    (folder / "policy.yaml").write_text(
+        policy.replace("model: people}", "model: people, shadow: {model: next}}")
+    )
+    done = check(folder, *BOTH)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "warning: policy.models.next.file: there is no file, or model package, at " in done.stdout
+    assert "[E_FILE]; nothing looks over a shoulder with it" in done.stdout
+
+
 def test_check_holds_the_policy_against_settings_whose_files_are_missing(folder: Path) -> None:
     (folder / "agent.toml").write_text(SETTINGS + 'ca_file = "ca.pem"\n')
     (folder / "media" / "people.onnx").unlink()

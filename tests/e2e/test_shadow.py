@@ -58,3 +58,27 @@ def test_the_heartbeat_tells_how_far_two_models_agree(tmp_path: Path) -> None:
     assert shadow["memory_mb"] == shadow["primary_memory_mb"] > 0
     assert {message["model"]["name"] for message in detections} == {"parts"}
     assert [event for event in agent.events if event["level"] in {"warning", "error"}] == []
+
+
+def test_a_shadow_that_is_no_model_is_told_on_health_and_the_camera_is_served(tmp_path: Path) -> None:
+    (tmp_path / "junk.onnx").write_bytes(b"no model")
+    broker = Mosquitto(tmp_path)
+    with broker, Subscriber(tmp_path, broker) as subscriber:
+        agent = AgentProcess(
+            tmp_path / "node",
+            identity=broker.authority.issue("nano-1"),
+            port=broker.port,
+            policy=POLICY.replace("next: {file: parts.onnx", "next: {file: junk.onnx"),
+            media=[MODEL, tmp_path / "junk.onnx"],
+        )
+        with agent.start():
+            until_blocking(lambda: len(subscriber.of("detections/line")) >= 3, within_s=90)
+            until_blocking(lambda: "shadow-line" in subscriber.of("health")[-1]["stages"])
+            assert agent.stop() == 0
+        told = next(
+            each["stages"]["shadow-line"]
+            for each in subscriber.of("health")
+            if "shadow-line" in each["stages"]
+        )
+    assert (told["status"], told["code"]) == ("degraded", "E_MODEL")
+    assert [event["code"] for event in agent.events if event["event"] == "shadow.not_loaded"] == ["E_MODEL"]
