@@ -47,12 +47,16 @@ _MIB: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ModelNeed:
-    """What a model brings: the MB of its file, the pixels of one run's input, and on which provider."""
+    """What a model brings: the MB of its file, the pixels of one run's input, and on which provider.
+
+    `shadow`: it looks over another's shoulder, with a session of its own that one run at a time uses.
+    """
 
     name: str
     file_mb: float
     input_px: int
     provider: str = "cpu"
+    shadow: bool = False
 
     @property
     def loading_mb(self) -> float:
@@ -93,19 +97,24 @@ class MemoryPlan:
 
 
 def needs_of(policy: Policy, settings: Settings) -> list[ModelNeed]:
-    """Every model that an enabled source uses, by the size of its file; none is opened."""
-    used = {source.model for source in policy.sources.values() if source.enabled and source.model}
-    used |= {shadow.model for shadow in policy.shadows.values()}
+    """Every model that an enabled source uses, by the size of its file; none is opened.
+
+    One that serves and looks over a shoulder too is loaded twice, and told twice.
+    """
+    serving = {source.model for source in policy.sources.values() if source.enabled and source.model}
+    shadows = {shadow.model for shadow in policy.shadows.values()}
     needs = []
     for name, stanza in policy.models.items():
-        if name not in used:
+        roles = [is_shadow for is_shadow, names in ((False, serving), (True, shadows)) if name in names]
+        if not roles:
             continue
         try:
             file_mb = _size_mb(resolve_media(settings, stanza.file))
         except RefusedError:
             continue
         pixels = math.prod(stanza.shape) if isinstance(stanza.shape, tuple) else _USUAL_PX
-        needs.append(ModelNeed(name, file_mb, pixels * stanza.max_batch, stanza.provider))
+        need = ModelNeed(name, file_mb, pixels * stanza.max_batch, stanza.provider)
+        needs += [replace(need, shadow=is_shadow) for is_shadow in roles]
     return needs
 
 
@@ -123,7 +132,7 @@ def estimate_mb(models: Sequence[ModelNeed], *, beside_mb: float, lanes: int, ar
     base = PYTHON_MB + OUTBOX_AND_LINK_MB
     kept = sum(model.kept_mb for model in models)
     loading = max((model.loading_mb - model.kept_mb for model in models), default=0.0)
-    at_work = beside_mb + lanes * sum(model.lane_mb(arena=arena) for model in models)
+    at_work = beside_mb + sum((1 if model.shadow else lanes) * model.lane_mb(arena=arena) for model in models)
     return base + kept + max(loading, at_work)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from agent.adapters.system.limits import MemoryBound, MemoryLimits
+from agent.contract.policy import Policy
 from agent.domain.errors import Code, ConfigError
-from agent.serving.memory_plan import ModelNeed, estimate_mb, plan_memory
+from agent.serving.memory_plan import ModelNeed, estimate_mb, needs_of, plan_memory
+from agent.settings import Settings
 
 NANO = ModelNeed("people", file_mb=12.3, input_px=640 * 640)
 SMALL = ModelNeed("parts", file_mb=42.6, input_px=640 * 640)
@@ -76,3 +80,28 @@ def test_no_room_for_one_lane_is_a_mistake_that_says_what_would_be_right() -> No
 
 def test_without_a_bound_nothing_is_refused() -> None:
     assert plan_memory([MEDIUM], beside_mb=128, lanes=8, limits=None).lanes == 8
+
+
+def test_a_model_that_serves_and_is_a_shadow_is_counted_twice_and_the_shadow_for_one_run(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "people.onnx").write_bytes(bytes(3 << 20))
+    settings = Settings.model_validate(
+        {"site": "plant", "node": "nano-1", "media_root": tmp_path, "broker": {"host": "broker"}}
+    )
+    cameras = {
+        "door": {"kind": "synthetic", "model": "people"},
+        "yard": {"kind": "synthetic", "model": "people", "shadow": {"model": "people"}},
+    }
+    models = {"people": {"file": "people.onnx"}, "spare": {"file": "people.onnx"}}
+    needs = needs_of(Policy.model_validate({"models": models, "sources": cameras}), settings)
+
+    assert [(need.name, need.file_mb, need.shadow) for need in needs] == [
+        ("people", 3.0, False),
+        ("people", 3.0, True),
+    ]
+    lane_mb = needs[0].lane_mb(arena=True)
+    one, four = (estimate_mb(needs, beside_mb=0.0, lanes=lanes) for lanes in (1, 4))
+    assert four - one == pytest.approx(3 * lane_mb)
+    alone = estimate_mb(needs[:1], beside_mb=0.0, lanes=4)
+    assert four - alone == pytest.approx(needs[1].kept_mb + lane_mb)
