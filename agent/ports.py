@@ -282,6 +282,10 @@ class Outbox(Protocol):
     @property
     def epoch(self) -> str: ...
 
+    @property
+    def newest_key(self) -> int:
+        """The highest key that was committed so far, as far as is known on the loop; 0 before any."""
+
     async def append(self, draft: Draft) -> None:
         """Hand over. Returns when the draft is queued for the next group commit (bounded: waits while full).
 

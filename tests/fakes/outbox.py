@@ -34,6 +34,10 @@ class FakeOutbox:
         self._keys = 0
         self._news = asyncio.Event()
 
+    @property
+    def newest_key(self) -> int:
+        return self._keys
+
     async def append(self, draft: Draft) -> None:
         self.commit(draft)
 

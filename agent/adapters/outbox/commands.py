@@ -60,13 +60,13 @@ class Reports:
     """What the thread tells, unasked; each is called from the thread and passes on to the loop.
 
     `opened`: the first attempt to open has ended (with the error that forbids to go on); `epoch`: a file is
-    open; `released`: so many drafts and bytes no longer take up room in the queue; `news`: there may be more
-    to send; `condition`: as `ports.Condition`; `ended`: the thread is done, with what it died of, if it did.
+    open, and which key in it is the newest; `released`: so many drafts and bytes no longer take up room in the
+    queue; `news`: there may be more to send, up to that key; `condition`: as `ports.Condition`; `ended`: the thread is done, with what it died of, if it did.
     """
 
     opened: Callable[[NanofleetError | None], None]
-    epoch: Callable[[str], None]
+    epoch: Callable[[str, int], None]
     released: Callable[[int, int], None]
-    news: Callable[[], None]
+    news: Callable[[int], None]
     condition: Callable[[Status, str | None, str | None], None]
     ended: Callable[[BaseException | None], None]

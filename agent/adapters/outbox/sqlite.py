@@ -106,6 +106,7 @@ class SqliteOutbox:
         self._path = path
         self._lock: int | None = None
         self._epoch = ""
+        self._newest_key = 0
         self._news = asyncio.Event()
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -140,6 +141,10 @@ class SqliteOutbox:
     def epoch(self) -> str:
         """Of the rows that are committed now. Empty only while the disk has never let the file be opened."""
         return self._epoch
+
+    @property
+    def newest_key(self) -> int:
+        return self._newest_key
 
     async def append(self, draft: Draft) -> None:
         """As the port says. Raises: TransientError (the outbox is closed)."""
@@ -211,9 +216,9 @@ class SqliteOutbox:
     def _reports(self, on_condition: Callable[[Status, str | None, str | None], None]) -> Reports:
         return Reports(
             opened=lambda error: self._post(self._on_opened, error),
-            epoch=lambda epoch: self._post(self._on_epoch, epoch),
+            epoch=lambda epoch, newest_key: self._post(self._on_epoch, epoch, newest_key),
             released=lambda rows, size: self._post(self._intake.release, rows, size),
-            news=lambda: self._post(self._news.set),
+            news=lambda newest_key: self._post(self._on_news, newest_key),
             condition=lambda *condition: self._post(on_condition, *condition),
             ended=self._on_ended,
         )
@@ -229,8 +234,12 @@ class SqliteOutbox:
         if not self._opened.done():
             _resolve(self._opened, None, error)
 
-    def _on_epoch(self, epoch: str) -> None:
+    def _on_epoch(self, epoch: str, newest_key: int) -> None:
         self._epoch = epoch
+        self._on_news(newest_key)
+
+    def _on_news(self, newest_key: int) -> None:
+        self._newest_key = newest_key
         self._news.set()
 
     def _on_ended(self, error: BaseException | None) -> None:

@@ -161,12 +161,12 @@ class Writer:
             log.info("outbox.disk_recovered")
         self._condition(store)
         if news:
-            self._reports.news()
+            self._reports.news(store.next_key - 1)
 
     def _open(self) -> Store:
         store = self._open_store(first_key=self._first_key, broken=self._broken)
         self._store, self._broken = store, None
-        self._reports.epoch(store.epoch)
+        self._reports.epoch(store.epoch, store.next_key - 1)
         return store
 
     def _replace(self, error: DamagedStoreError) -> None:

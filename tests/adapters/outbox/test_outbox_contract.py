@@ -81,6 +81,18 @@ async def test_fetch_gives_only_what_is_above_each_prioritys_cursor(outbox: Outb
     assert by_key(found) == [event_keys[2], *detection_keys[1:]]
 
 
+async def test_the_newest_key_is_that_of_the_row_committed_last_also_when_it_is_gone(
+    outbox: Outbox, clock: FakeClock
+) -> None:
+    await fill(outbox, clock, "event", 2)
+    await fill(outbox, clock, "detection", 3)
+    keys = by_key(await waiting(outbox))
+    assert outbox.newest_key == max(keys)
+    outbox.acknowledge(keys)
+    await outbox.statistics()
+    assert outbox.newest_key == max(keys)
+
+
 async def test_acknowledged_rows_are_gone_and_unknown_keys_ignored(outbox: Outbox, clock: FakeClock) -> None:
     await fill(outbox, clock, "detection", 5)
     keys = by_key(await waiting(outbox))
