@@ -79,7 +79,8 @@ async def fill(
 
 
 async def waiting(outbox: Outbox, limit: int = 1_000_000) -> list[Row]:
-    """All that waits."""
+    """All that waits, with what was appended so far; asking for statistics commits that."""
+    await outbox.statistics()
     return await outbox.fetch(after={}, limit=limit)
 
 
