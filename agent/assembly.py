@@ -9,8 +9,7 @@ from agent.adapters.cameras.images import ImageFolderCamera
 from agent.adapters.cameras.network import NetworkCamera
 from agent.adapters.cameras.pipe import PipeCamera
 from agent.adapters.cameras.video_file import VideoFileCamera
-from agent.adapters.mqtt import MqttLink
-from agent.adapters.mqtt.tls import TlsFiles
+from agent.adapters.mqtt import MqttLink, TlsFiles
 from agent.adapters.onnx.anomaly import OnnxAnomaly
 from agent.adapters.onnx.detector import OnnxDetector
 from agent.adapters.sensors.system import SystemSensor

@@ -407,6 +407,23 @@ class Link(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class CertificateCheck:
+    """`trouble` is a sentence for a person. `is_renewed`: new ones proved themselves, and the session, which
+    runs with those before, should move."""
+
+    trouble: str | None
+    expires_s: float | None
+    is_renewed: bool
+
+
+class Certificates(Protocol):
+    """What the node shows to the broker, and whom it trusts, in files that are renewed now and then."""
+
+    def check(self, *, connected: bool) -> CertificateCheck:
+        """Look at the files, and try what is new in them. Blocks; one thread at a time, every few seconds."""
+
+
 # --- metrics ----------------------------------------------------------------------------------------
 
 

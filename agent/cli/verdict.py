@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.adapters.mqtt import TlsFiles
-from agent.adapters.mqtt.tls import make_context
+from agent.adapters.mqtt.credentials import read_credentials
 from agent.adapters.system.limits import read_limits
 from agent.cli.model_verdict import doubts_of_models, problems_of_models
 from agent.contract.policy import PolicyDocument
@@ -135,7 +135,7 @@ def _certificates(settings: Settings, file: Path) -> Iterator[Problem]:
     if not broker.tls:
         return
     try:
-        make_context(TlsFiles(ca=broker.ca_file, certificate=broker.cert_file, key=broker.key_file))
+        read_credentials(TlsFiles(ca=broker.ca_file, certificate=broker.cert_file, key=broker.key_file))
     except ConfigError as error:
         yield Problem(message=error.message, path=("broker",), file=str(file), code=error.code)
 

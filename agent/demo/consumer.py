@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.adapters.mqtt import MqttLink
-from agent.adapters.mqtt.tls import TlsFiles
+from agent.adapters.mqtt.credentials import TlsFiles
 from agent.adapters.system.clock import SystemClock
 from agent.contract.continuity import Continuity
 from agent.contract.topics import Topics

@@ -9,26 +9,37 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agent.adapters.mqtt.causes import no_connection
-from agent.adapters.mqtt.tls import TlsFiles, explain, make_context, make_lenient_context
-from agent.domain.errors import ConfigError
+from agent.adapters.mqtt.credentials import Credentials
+from agent.adapters.mqtt.moment import check_dates
+from agent.adapters.mqtt.tls import explain
+from agent.domain.errors import TransientError
 
 _LEAST_S = 0.1
+
+Floor = Callable[[], float | None]
+"""Seconds since 1970 to judge dates by instead of the clock, where that is known to be wrong; else None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
-    """Where the broker is. `tls` None is plain text."""
+    """Where the broker is."""
 
     host: str
     port: int
-    tls: TlsFiles | None
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
 
-def dial(broker: Broker, *, timeout_s: float, on_socket: Callable[[socket.socket], None]) -> socket.socket:
-    """A socket on which MQTT can begin: connected, and with TLS if that is wanted.
+def dial(
+    broker: Broker,
+    credentials: Credentials | None,
+    *,
+    floor: Floor,
+    timeout_s: float,
+    on_socket: Callable[[socket.socket], None],
+) -> socket.socket:
+    """A socket on which MQTT can begin: connected, and with TLS unless `credentials` is None.
 
     `on_socket` gets to know each socket as soon as there is one, so that somebody else can end the wait.
 
@@ -36,23 +47,27 @@ def dial(broker: Broker, *, timeout_s: float, on_socket: Callable[[socket.socket
         TransientError: with its cause: dns, tcp, tls or timeout.
     """
     deadline = time.monotonic() + timeout_s
-    if broker.tls is None:
-        return _connect(broker, deadline, on_socket)
-    try:
-        context = make_context(broker.tls)
-    except ConfigError as error:
-        # It was right when the process began; a renewal under way may have it right again soon.
-        raise no_connection("tls", error.message) from error
     connected = _connect(broker, deadline, on_socket)
+    if credentials is None:
+        return connected
+    floor_s = floor()
+    context = credentials.context(judges_dates=floor_s is None)
     try:
-        return _shake_hands(connected, context, broker.host, deadline, on_socket)
+        secured = _shake_hands(connected, context, broker.host, deadline, on_socket)
     except ssl.SSLError as error:
-        raise no_connection("tls", _explain(error, broker, broker.tls, deadline)) from error
+        raise no_connection("tls", _explain(error, broker, credentials, deadline)) from error
     except TimeoutError as error:
         raise no_connection("timeout", f"{broker} did not finish the TLS handshake in time") from error
     except OSError as error:
         detail = f"{broker} broke off the TLS handshake: {error.strerror or error}"
         raise no_connection("tls", detail) from error
+    if floor_s is not None:
+        try:
+            check_dates(secured, floor_s=floor_s, host=broker.host)
+        except TransientError:
+            secured.close()
+            raise
+    return secured
 
 
 def _connect(broker: Broker, deadline: float, on_socket: Callable[[socket.socket], None]) -> socket.socket:
@@ -99,23 +114,25 @@ def _shake_hands(
     return secured
 
 
-def _explain(error: ssl.SSLError, broker: Broker, files: TlsFiles, deadline: float) -> str:
+def _explain(error: ssl.SSLError, broker: Broker, credentials: Credentials, deadline: float) -> str:
     peer = None
     if isinstance(error, ssl.SSLCertVerificationError):
-        peer = _look_at_certificate(broker, files, deadline)
+        peer = _look_at_certificate(broker, credentials, deadline)
     now = datetime.now(tz=UTC).isoformat(timespec="seconds")
-    return explain(error, host=broker.host, files=files, peer=peer, now=now)
+    return explain(error, host=broker.host, files=credentials.files, peer=peer, now=now)
 
 
-def _look_at_certificate(broker: Broker, files: TlsFiles, deadline: float) -> Mapping[str, Any] | None:
+def _look_at_certificate(
+    broker: Broker, credentials: Credentials, deadline: float
+) -> Mapping[str, Any] | None:
     """What the broker's certificate says, over a second connection that ends after its handshake."""
     try:
         with (
             socket.create_connection((broker.host, broker.port), timeout=_left_s(deadline)) as connected,
-            make_lenient_context(files).wrap_socket(connected) as secured,
+            credentials.lenient_context().wrap_socket(connected) as secured,
         ):
             return secured.getpeercert()
-    except (OSError, ConfigError):
+    except OSError:
         return None  # then the sentence does without
 
 

@@ -1,24 +1,32 @@
 """The way to the broker: a fresh client for each connection."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from agent.adapters.mqtt.causes import no_connection
-from agent.adapters.mqtt.dial import Broker
+from agent.adapters.mqtt.credentials import Credentials, TlsFiles
+from agent.adapters.mqtt.dial import Broker, Floor
+from agent.adapters.mqtt.keyring import Keyring
 from agent.adapters.mqtt.network import Asked
+from agent.adapters.mqtt.renewal import CertificateWatch
 from agent.adapters.mqtt.session import MqttSession
-from agent.adapters.mqtt.tls import TlsFiles, make_context
-from agent.domain.errors import Code, ConfigError
+from agent.domain.errors import Code, ConfigError, TransientError
 from agent.ports import Clock, Publication
 
 _MOST_HUNG_THREADS = 3
 """Name resolution cannot be interrupted: a thread in it is abandoned, but not without limit."""
+
+_MAY_BE_THEIR_FAULT: Final = frozenset({"tls", "refused", "closed"})
+"""Causes for which the certificates may be to blame."""
 
 
 class MqttLink:
     """Fulfils `ports.Link` with paho, MQTT 5, clean start.
 
     `tls` None is plain text, which has to be asked for by `insecure=True`. `password_file` is read again for
-    each connection, as the certificates are: what is renewed on disk is used from the next one on.
+    each connection. So are the certificates, but what worked before is kept, and tried where what is new on
+    disk does not work. `floor` tells the time to judge the broker's certificates by, where the clock cannot.
     Made where files may be read, for the check of certificates and password blocks.
 
     Raises:
@@ -33,6 +41,7 @@ class MqttLink:
         client_id: str,
         clock: Clock,
         tls: TlsFiles | None,
+        floor: Floor = lambda: None,
         insecure: bool = False,
         username: str | None = None,
         password_file: Path | None = None,
@@ -43,9 +52,9 @@ class MqttLink:
         if tls is None and not insecure:
             message = "the broker would be spoken to in plain text; give certificates, or allow it explicitly"
             raise ConfigError(message, code=Code.TLS, path="tls")
-        if tls is not None:
-            make_context(tls)
-        self._broker = Broker(host=host, port=port, tls=tls)
+        self._keyring = Keyring(tls) if tls is not None else None
+        self._floor = floor
+        self._broker = Broker(host=host, port=port)
         self._client_id = client_id
         self._clock = clock
         self._username = username
@@ -67,8 +76,44 @@ class MqttLink:
             raise no_connection(
                 "timeout", f"{len(self._hung)} earlier attempts still hang, most likely in DNS"
             )
+        session = self._session(will=will, keepalive_s=keepalive_s)
+        try:
+            await self._establish(session)
+        except TransientError as error:
+            shown, keyring = session.credentials, self._keyring
+            if keyring is None or shown is None or shown is keyring.current:
+                raise
+            if error.path not in _MAY_BE_THEIR_FAULT:
+                raise
+            keyring.reject(shown.digest, error.message)
+            session = self._session(will=will, keepalive_s=keepalive_s, kept=True)
+            await self._establish(session)
+        if self._keyring is not None and session.credentials is not None:
+            self._keyring.adopt(session.credentials)
+        return session
+
+    def watch(self) -> CertificateWatch | None:
+        """What looks after the certificates; None in plain text."""
+        if self._keyring is None:
+            return None
+        return CertificateWatch(
+            keyring=self._keyring,
+            broker=self._broker,
+            clock=self._clock,
+            floor=self._floor,
+            timeout_s=self._dial_timeout_s,
+        )
+
+    def _session(self, *, will: Publication | None, keepalive_s: int, kept: bool = False) -> MqttSession:
+        """One to be established, with what the certificate files hold now or with what was `kept`."""
+        keyring = self._keyring
+        credentials: Callable[[], Credentials] | None = None
+        if keyring is not None:
+            credentials = (lambda: keyring.current) if kept else keyring.newest
         asked = Asked(
             broker=self._broker,
+            credentials=credentials,
+            floor=self._floor,
             client_id=self._client_id,
             username=self._username,
             read_password=self._read_password,
@@ -77,11 +122,12 @@ class MqttLink:
             timeout_s=self._dial_timeout_s,
             most_inbound_bytes=self._most_inbound_bytes,
         )
-        session = MqttSession(asked=asked, clock=self._clock)
+        return MqttSession(asked=asked, clock=self._clock)
+
+    async def _establish(self, session: MqttSession) -> None:
         self._hung.append(session)
         await session.establish(timeout_s=self._dial_timeout_s + self._connack_timeout_s)
         self._hung.remove(session)
-        return session
 
     def _read_password(self) -> str | None:
         path = self._password_file

@@ -15,7 +15,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.adapters.mqtt.causes import Cause, cause_of_disconnect, no_connection
 from agent.adapters.mqtt.client import PahoClient
-from agent.adapters.mqtt.dial import Broker, dial
+from agent.adapters.mqtt.credentials import Credentials
+from agent.adapters.mqtt.dial import Broker, Floor, dial
 from agent.adapters.mqtt.events import Arrived, Ended, Established, NetworkEvent, Subscribed
 from agent.adapters.mqtt.packets import connect_properties, properties_of, values_of
 from agent.adapters.mqtt.tls import explain
@@ -38,9 +39,14 @@ _PACKET_OVERHEAD_BYTES = 66_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What CONNECT asks for. `read_password` is called in the network thread."""
+    """What CONNECT asks for. `read_password` and `credentials` are called in the network thread.
+
+    Without `credentials` it is plain text.
+    """
 
     broker: Broker
+    credentials: Callable[[], Credentials] | None
+    floor: Floor
     client_id: str
     username: str | None
     read_password: Callable[[], str | None]
@@ -62,6 +68,8 @@ class Network:
         self._leaving = False
         self._socket: socket.socket | None = None
         self._wire: Wire | None = None
+        self.credentials: Credentials | None = None
+        """What was shown to the broker."""
         self._established = False
         self._cause: Cause | None = None
         self._detail = ""
@@ -110,10 +118,16 @@ class Network:
 
     def _converse(self) -> None:
         asked = self._asked
-        wire = Wire(
-            dial(asked.broker, timeout_s=asked.timeout_s, on_socket=self._note),
-            largest_packet_bytes=self._largest_packet_bytes,
+        if asked.credentials is not None:
+            self.credentials = asked.credentials()
+        connected = dial(
+            asked.broker,
+            self.credentials,
+            floor=asked.floor,
+            timeout_s=asked.timeout_s,
+            on_socket=self._note,
         )
+        wire = Wire(connected, largest_packet_bytes=self._largest_packet_bytes)
         self._wire = wire
         client = self._client(wire)
         try:
@@ -164,20 +178,20 @@ class Network:
 
     def _why(self) -> Closed:
         """What ended the connection, after the fact."""
-        asked = self._asked
+        asked, credentials = self._asked, self.credentials
         error = self._wire.error if self._wire else None
-        if isinstance(error, _HUNG_UP) and asked.broker.tls is not None and not self._established:
+        if isinstance(error, _HUNG_UP) and credentials is not None and not self._established:
             # TLS 1.3: the broker looks at our certificate only after the handshake, and the alert by which it
             # says what is wrong with it may be lost in the reset that follows.
             self._end("tls", f"{asked.broker} hung up on CONNECT; it may not accept our certificate")
-        elif isinstance(error, ssl.SSLError) and asked.broker.tls is not None and not self._established:
+        elif isinstance(error, ssl.SSLError) and credentials is not None and not self._established:
             # Once it has answered CONNECT, what OpenSSL complains of is a connection that was cut off.
             now = rfc3339(self._clock.now().wall_ns)
-            detail = explain(error, host=asked.broker.host, files=asked.broker.tls, peer=None, now=now)
+            detail = explain(error, host=asked.broker.host, files=credentials.files, peer=None, now=now)
             self._end("tls", detail)
         elif error is not None:
             self._end("closed", f"connection lost: {error.strerror or error}")
-        elif not self._established and asked.broker.tls is not None:
+        elif not self._established and credentials is not None:
             self._end("closed", f"{asked.broker} hung up on CONNECT; it may not accept our certificate")
         else:
             self._end("closed", "the broker closed the connection without a word")

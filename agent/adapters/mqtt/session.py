@@ -10,6 +10,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from agent.adapters.mqtt.causes import no_connection
 from agent.adapters.mqtt.client import PahoClient
+from agent.adapters.mqtt.credentials import Credentials
 from agent.adapters.mqtt.events import Arrived, Ended, Established, NetworkEvent, Subscribed
 from agent.adapters.mqtt.network import Asked, Network
 from agent.adapters.mqtt.packets import packet_size, properties_of
@@ -48,6 +49,11 @@ class MqttSession:
     @property
     def limits(self) -> Limits:
         return self._limits
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """What was shown to the broker; None before the attempt, and in plain text."""
+        return self._network.credentials
 
     @property
     def thread_alive(self) -> bool:

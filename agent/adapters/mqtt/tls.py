@@ -1,13 +1,12 @@
-"""Certificates: from files to a context that verifies, and from OpenSSL's words to a clear sentence."""
+"""What went wrong in a TLS handshake: from OpenSSL's words to a clear sentence."""
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
-from agent.domain.errors import Code, ConfigError
+from agent.adapters.mqtt.credentials import TlsFiles
 
+# Source: OpenSSL, include/openssl/x509_vfy.h.in, X509_V_ERR_*.
 _NOT_YET_VALID: Final = 9
 _EXPIRED: Final = 10
 _UNKNOWN_ISSUER: Final = frozenset({18, 19, 20, 21})
@@ -15,45 +14,6 @@ _WRONG_HOST: Final = frozenset({62, 64})
 _NOT_TLS: Final = frozenset(
     {"wrong version number", "unexpected message", "record layer failure", "packet length too long"}
 )
-# Source: OpenSSL, include/openssl/x509_vfy.h.in, X509_V_ERR_* and X509_V_FLAG_NO_CHECK_TIME.
-_NO_CHECK_TIME: Final = 0x200000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsFiles:
-    """PEM files: whom we trust (None: the authorities the system trusts), and who we are."""
-
-    ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
-
-
-def make_context(files: TlsFiles) -> ssl.SSLContext:
-    """A context that verifies certificate and host name, TLS 1.2 or newer. Reads the files: blocking.
-
-    Raises:
-        ConfigError: a file is missing, unreadable or not what it should be; the sentence names it.
-    """
-    if (files.certificate is None) != (files.key is None):
-        raise _wrong("a client certificate and its key go together: give both files, or neither")
-    if files.ca is not None:
-        _check_pem(files.ca, b"-----BEGIN CERTIFICATE-----", "a certificate")
-    context = _trusting(files.ca)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if files.certificate is not None and files.key is not None:
-        _load_identity(context, files.certificate, files.key)
-    return context
-
-
-def make_lenient_context(files: TlsFiles) -> ssl.SSLContext:
-    """For looking at a certificate that was not accepted: the authority counts, date and host do not.
-
-    Nothing but a handshake goes over a connection made with it.
-    """
-    context = make_context(files)
-    context.check_hostname = False
-    context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
-    return context
 
 
 def explain(
@@ -94,38 +54,3 @@ def _explain_other(error: ssl.SSLError, files: TlsFiles) -> str:
     if reason in _NOT_TLS:
         return f"what answered there does not speak TLS ({reason})"
     return f"the TLS handshake failed: {reason}"
-
-
-def _trusting(ca: Path | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca)
-    except (OSError, ValueError) as error:
-        raise _wrong(f"the CA file {ca} cannot be used: {error}") from error
-
-
-def _load_identity(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    _check_pem(certificate, b"-----BEGIN CERTIFICATE-----", "a certificate")
-    if b"ENCRYPTED" in _check_pem(key, b"PRIVATE KEY-----", "a private key"):
-        raise _wrong(f"the key {key} is encrypted; store it without a password, readable only by this user")
-    try:
-        context.load_cert_chain(certificate, key)
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            raise _wrong(f"the key {key} does not belong to the certificate {certificate}") from error
-        raise _wrong(f"{certificate} and {key} cannot be used: {error.reason or error}") from error
-    except OSError as error:
-        raise _wrong(f"{certificate} and {key} cannot be read: {error.strerror or error}") from error
-
-
-def _check_pem(path: Path, mark: bytes, what: str) -> bytes:
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise _wrong(f"the file {path} cannot be read: {error.strerror or error}") from error
-    if mark not in text:
-        raise _wrong(f"the file {path} does not hold {what} in PEM form")
-    return text
-
-
-def _wrong(message: str) -> ConfigError:
-    return ConfigError(message, code=Code.TLS, path="tls")

@@ -1,0 +1,37 @@
+"""How long certificates still last, and when a person has to hear of it."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from agent.adapters.mqtt.credentials import Credentials
+
+_WARN_S: Final = 7 * 86_400.0
+_WARN_SHARE: Final = 0.25
+"""Of a certificate's life, where that is less: one for a day is always within a week of its end."""
+
+
+def left_s(credentials: Credentials, *, now_s: float) -> float | None:
+    """Seconds until our certificate, or the last authority we trust, expires; None where neither is known."""
+    validity = credentials.validity
+    ends = [validity.not_after_s if validity else None, credentials.trusted_until_s]
+    return min((end - now_s for end in ends if end is not None), default=None)
+
+
+def warning(credentials: Credentials, *, now_s: float) -> str | None:
+    """What to do before it is too late; None while there is time. `now_s`: seconds since 1970."""
+    files, validity = credentials.files, credentials.validity
+    if validity is not None:
+        lifetime_s = validity.not_after_s - validity.not_before_s
+        if validity.not_after_s - now_s < min(_WARN_S, lifetime_s * _WARN_SHARE):
+            return _sentence(f"the certificate {files.certificate}", validity.not_after_s, now_s)
+    until_s = credentials.trusted_until_s
+    if until_s is not None and until_s - now_s < _WARN_S:
+        return _sentence(f"the last authority in {files.ca}", until_s, now_s)
+    return None
+
+
+def _sentence(what: str, end_s: float, now_s: float) -> str:
+    end = datetime.fromtimestamp(end_s, tz=UTC).isoformat(timespec="seconds")
+    days = (end_s - now_s) / 86_400
+    when = f"expired at {end}" if days < 0 else f"expires at {end}, in {days:.0f} days"
+    return f"{what} {when}; put a new one in its place, and it is taken without a restart"
