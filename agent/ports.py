@@ -262,9 +262,30 @@ class Row:
         return f"{self.epoch}/{self.stream}/{self.seq}"
 
 
+KeepUntil = Literal["acknowledged", "stored"]
+"""A row stays until the broker has acknowledged it, or until its consumer has stored it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Numbers from `first` to `last` are the outermost still held of a range that was asked for.
+
+    `rows` of them were at the broker and are sent again; the others will be sent anyway. Not `complete`: more
+    are held than are sent again at once, from the lowest number on; ask for the rest afterwards.
+    """
+
+    first: int
+    last: int
+    rows: int
+    complete: bool
+
+
 @dataclass(frozen=True, slots=True)
 class OutboxStatistics:
-    """`rows` and `bytes` wait to be acknowledged; the counters are of this epoch, over restarts."""
+    """`rows` and `bytes` wait to be acknowledged; the counters are of this epoch, over restarts.
+
+    `at_broker` of the rows have a PUBACK and wait for their consumer.
+    """
 
     epoch: str
     rows: int
@@ -274,6 +295,7 @@ class OutboxStatistics:
     produced: int
     acknowledged: int
     lost: int
+    at_broker: int = 0
 
 
 class Outbox(Protocol):
@@ -299,10 +321,31 @@ class Outbox(Protocol):
         """Up to `limit` waiting rows above `after[priority]`: highest priority first, then oldest."""
 
     def acknowledge(self, keys: Sequence[int]) -> None:
-        """The broker has them: they leave the outbox with the next group commit. Unknown keys are ignored."""
+        """The broker has them: they leave the outbox with the next group commit. Unknown keys are ignored.
+
+        Where rows are kept until stored they stay and go on to wait, but `fetch` does not give them again.
+        """
 
     def refuse(self, key: int, *, reason: Literal["refused", "oversize"], code: int | None) -> None:
         """This row will never pass: set it aside, listable, and declare its loss."""
+
+    def keep(self, until: KeepUntil) -> None:
+        """From now on. Going back to `acknowledged` lets go of what the broker has."""
+
+    def stored(self, stream: Stream, epoch: str, seq: int) -> None:
+        """The consumer has everything of `stream` up to `seq`: what the broker has of it leaves the outbox.
+
+        Ignored where it is of another epoch or, until that has caught up, beyond the last PUBACK.
+        """
+
+    def remind(self) -> None:
+        """Have the newest row at the broker of each stream sent again, so that a gap before it can be seen."""
+
+    async def replay(self, stream: Stream, epoch: str, first: int, last: int) -> Replay | None:
+        """Have what is at the broker of this range sent again: then `fetch` gives it, below any cursor.
+
+        None: nothing of it is held any more.
+        """
 
     async def statistics(self) -> OutboxStatistics: ...
 

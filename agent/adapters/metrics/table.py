@@ -69,6 +69,8 @@ TABLE: Final = (
     Metric("outbox_syncs_total", "count", "Times that the outbox waited for the disk itself."),
     Metric("outbox_rows", "gauge", "Messages that wait on disk."),
     Metric("outbox_bytes", "gauge", "Bytes that they take."),
+    Metric("outbox_at_broker_rows", "gauge", "Those of them that the broker has and the consumer has not."),
+    Metric("outbox_stored_ignored_total", "count", "Acks of consumers that say nothing.", ("reason",)),
     Metric("outbox_held_rows", "gauge", "Messages held in memory, because the disk refuses."),
     Metric(
         "lost_total",

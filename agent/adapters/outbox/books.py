@@ -57,11 +57,15 @@ class Books:
 
     def of(self, stream: Stream) -> Tally:
         """The stream's tally; a stream that is new gets one."""
-        tally = self._changed.get(stream) or self._settled.get(stream)
+        tally = self.find(stream)
         if tally is None:
             tally = Tally(id=len(self._settled.keys() | self._changed.keys()) + 1, stream=stream)
             self.put(tally)
         return tally
+
+    def find(self, stream: Stream) -> Tally | None:
+        """The stream's tally, if there is such a stream."""
+        return self._changed.get(stream) or self._settled.get(stream)
 
     def put(self, tally: Tally) -> None:
         self._changed[tally.stream] = tally

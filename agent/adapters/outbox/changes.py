@@ -3,12 +3,13 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from agent.adapters.outbox import refused, rows
 from agent.adapters.outbox.books import Books
 from agent.adapters.outbox.bounds import Present
 from agent.adapters.outbox.dropping import Dropper
+from agent.adapters.outbox.kept import Kept
 from agent.adapters.outbox.ledger import Entry, Ledger
 from agent.adapters.outbox.meta import Meta
 from agent.adapters.outbox.numbering import Numbering
@@ -39,6 +40,7 @@ class Changes:
         self.books = Books(connection)
         self.ledger = Ledger(connection)
         self._dropper = Dropper(connection=connection, books=self.books, ledger=self.ledger, epoch=meta.epoch)
+        self.kept = Kept(connection=connection, books=self.books, epoch=meta.epoch)
         self.numbering = Numbering(
             connection=connection,
             books=self.books,
@@ -50,7 +52,7 @@ class Changes:
     def write(self, work: Work, present: Present, *, limit_bytes: int) -> list[SetAside]:
         """All of `work`, then what the bound demands; the rows that were refused."""
         at_wall_ns = present.at.wall_ns
-        self._acknowledge(work.acknowledged)
+        self.kept.acknowledge(work.acknowledged)
         set_aside = [row for refusal in work.refusals for row in self._refuse(refusal, at_wall_ns)]
         for stream, count in work.unnumbered.items():
             self._dropper.drop_unnumbered(stream, count, at_wall_ns=at_wall_ns)
@@ -91,24 +93,12 @@ class Changes:
         """The transaction was rolled back."""
         self.books.discard()
         self.numbering.discard()
+        self.kept.discard()
         self._dropper.take()
 
     def _insert(self, drafts: Sequence[Draft], present: Present) -> None:
         moment = Moment(at=present.at, boot_id=self.boot_id, synced=present.synced)
         self.numbering.insert(drafts, moment)
-
-    def _acknowledge(self, keys: Sequence[int]) -> None:
-        if not keys:
-            return
-        for stream_id, count, size in rows.acknowledge(self._connection, keys):
-            tally = self.books.of(self.books.name_of(stream_id))
-            self.books.put(
-                replace(
-                    tally,
-                    acknowledged=tally.acknowledged + count,
-                    waiting_bytes=tally.waiting_bytes - size,
-                )
-            )
 
     def _refuse(self, refusal: Refusal, at_wall_ns: int) -> list[SetAside]:
         gone = rows.place(self._connection, "WHERE key = ?", (refusal.key,))

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from agent.adapters.outbox.kept import ConsumerAck
 from agent.adapters.outbox.work import Refusal
 from agent.domain.errors import NanofleetError
-from agent.ports import Draft, OutboxStatistics, Priority, Row, Status
+from agent.domain.ids import Stream
+from agent.ports import Draft, KeepUntil, OutboxStatistics, Priority, Replay, Row, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,18 @@ class Acknowledge:
     """The broker has these rows."""
 
     keys: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """As `ports.Outbox.keep`."""
+
+    until: KeepUntil
+
+
+@dataclass(frozen=True, slots=True)
+class Remind:
+    """As `ports.Outbox.remind`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +61,23 @@ class NextSession:
 
 
 @dataclass(frozen=True, slots=True)
+class AskReplay:
+    """As `ports.Outbox.replay`; the answer may be that the disk refuses."""
+
+    stream: Stream
+    epoch: str
+    first: int
+    last: int
+    answer: Callable[[Replay | NanofleetError | None], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Nothing comes after it."""
 
 
-Question = Fetch | AskStatistics | NextSession
-Command = Append | Acknowledge | Refusal | Question | Close
+Question = Fetch | AskStatistics | NextSession | AskReplay
+Command = Append | Acknowledge | Refusal | Keep | ConsumerAck | Remind | Question | Close
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +86,8 @@ class Reports:
 
     `opened`: the first attempt to open has ended (with the error that forbids to go on); `epoch`: a file is
     open, and which key in it is the newest; `released`: so many drafts and bytes no longer take up room in
-    the queue; `news`: there may be more to send, up to that key; `condition`: as `ports.Condition`;
-    `ended`: the thread is done, with what it died of, if it did.
+    the queue; `news`: there may be more to send, up to that key; `condition`: as `ports.Condition`; `ended`: the
+    thread is done, with what it died of, if it did.
     """
 
     opened: Callable[[NanofleetError | None], None]

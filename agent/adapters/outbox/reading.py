@@ -10,7 +10,7 @@ from agent.adapters.outbox.books import Books
 from agent.adapters.outbox.bounds import Bounds, Present
 from agent.adapters.outbox.numbering import Numbering
 from agent.adapters.outbox.rows import Placed, Stored
-from agent.adapters.outbox.schema import RANKS
+from agent.adapters.outbox.schema import AT_BROKER, RANKS
 from agent.ports import Priority, Row
 
 _STEP: Final = 64
@@ -55,7 +55,7 @@ class Reader:
         for rank, priority in enumerate(RANKS):
             cursor = after.get(priority, 0)
             while len(found.rows) < limit:
-                stored = self._select(rank, cursor, limit - len(found.rows))
+                stored = self._select(rank, cursor, limit - len(found.rows), to_send=True)
                 if not stored:
                     break
                 cursor = stored[-1].placed.key
@@ -89,8 +89,9 @@ class Reader:
                 return present.age_ns(one.row.made, boot=one.row.boot, synced=one.synced) / 1e9
         return 0.0
 
-    def _select(self, rank: int, above: int, limit: int) -> list[Stored]:
-        return self._rows("WHERE rank = ? AND key > ? ORDER BY key LIMIT ?", (rank, above, limit))
+    def _select(self, rank: int, above: int, limit: int, *, to_send: bool = False) -> list[Stored]:
+        kind = f"AND at_broker <> {AT_BROKER}" if to_send else ""
+        return self._rows(f"WHERE rank = ? AND key > ? {kind} ORDER BY key LIMIT ?", (rank, above, limit))
 
     def _rows(self, where: str, values: tuple[int, ...]) -> list[Stored]:
         return rows.select(

@@ -14,14 +14,18 @@ from agent.adapters.outbox.bounds import Bounds
 from agent.adapters.outbox.commands import (
     Acknowledge,
     Append,
+    AskReplay,
     AskStatistics,
     Close,
     Command,
     Fetch,
+    Keep,
     NextSession,
+    Remind,
     Reports,
 )
 from agent.adapters.outbox.intake import Intake
+from agent.adapters.outbox.kept import ConsumerAck
 from agent.adapters.outbox.opening import lock
 from agent.adapters.outbox.rows import size_of
 from agent.adapters.outbox.store import Store, open_store
@@ -29,7 +33,8 @@ from agent.adapters.outbox.work import Refusal
 from agent.adapters.outbox.writer import Writer
 from agent.contract.topics import Topics
 from agent.domain.errors import Code, NanofleetError, TransientError
-from agent.ports import Clock, Draft, Metrics, OutboxStatistics, Priority, Row, Status
+from agent.domain.ids import Stream
+from agent.ports import Clock, Draft, KeepUntil, Metrics, OutboxStatistics, Priority, Replay, Row, Status
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +45,9 @@ QUEUE_BYTES: Final = 16 << 20
 HELD_BYTES: Final = 16 << 20
 """What is held in memory while the disk refuses; beyond it drafts are dropped, and declared later."""
 
+COMMIT_INTERVAL_S: Final = 0.1
+"""Messages that follow on each other faster than this are committed together."""
+
 ANSWER_WITHIN_S: Final = 30.0
 """A disk that takes longer than this for one answer is as good as gone."""
 CLOSE_WITHIN_S: Final = 1.5
@@ -48,8 +56,9 @@ CLOSE_WITHIN_S: Final = 1.5
 class SqliteOutbox:
     """One file, one daemon thread that owns it. Made by `open`; used on the loop that opened it.
 
-    Durability: a commit outlives `kill -9` at once. Losses, events and results are synced with their own
-    commit, everything else with them or within 10 s: until then a power cut may undo it, which is declared as
+    What is appended, acknowledged or refused is gathered: see `Cadence`. Asking for statistics commits all
+    that came before. Durability: a commit outlives `kill -9` at once. Losses, events and results are synced
+    with their own commit, everything else with them or within 10 s: until then a power cut may undo it, which is declared as
     a loss of reason `damaged` when the outbox is opened again, and never gives a number twice.
     """
 
@@ -64,9 +73,11 @@ class SqliteOutbox:
         metrics: Metrics,
         max_bytes: int,
         max_age_s: float,
+        keep_until: KeepUntil = "acknowledged",
         on_condition: Callable[[Status, str | None, str | None], None] = lambda *_: None,
         on_tick: Callable[[], None] = lambda: None,
         held_bytes: int = HELD_BYTES,
+        commit_interval_s: float = COMMIT_INTERVAL_S,
     ) -> Self:
         """Open the file at `path`, or begin it. A damaged one is replaced; a disk that refuses is waited for.
 
@@ -83,9 +94,11 @@ class SqliteOutbox:
             clock=clock,
             metrics=metrics,
             bounds=Bounds(max_bytes=max_bytes, max_age_s=max_age_s),
+            keep_until=keep_until,
             on_condition=on_condition,
             on_tick=on_tick,
             held_bytes=held_bytes,
+            commit_interval_s=commit_interval_s,
         )
         await outbox._in_time(outbox._opened, "opening the outbox")
         return outbox
@@ -98,9 +111,11 @@ class SqliteOutbox:
         clock: Clock,
         metrics: Metrics,
         bounds: Bounds,
+        keep_until: KeepUntil,
         on_condition: Callable[[Status, str | None, str | None], None],
         on_tick: Callable[[], None],
         held_bytes: int,
+        commit_interval_s: float,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._path = path
@@ -111,6 +126,7 @@ class SqliteOutbox:
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._commands: SimpleQueue[Command] = SimpleQueue()
+        self.keep(keep_until)
         self._intake = Intake(max_rows=QUEUE_ROWS, max_bytes=QUEUE_BYTES, pass_on=self._commands.put)
 
         def open_locked(*, first_key: int, broken: str | None) -> Store:
@@ -134,6 +150,7 @@ class SqliteOutbox:
             reports=self._reports(on_condition),
             on_tick=on_tick,
             held_bytes=held_bytes,
+            commit_interval_s=commit_interval_s,
         )
         threading.Thread(target=writer.run, name="outbox", daemon=True).start()
 
@@ -164,6 +181,24 @@ class SqliteOutbox:
 
     def refuse(self, key: int, *, reason: Literal["refused", "oversize"], code: int | None) -> None:
         self._commands.put(Refusal(key, reason, code))
+
+    def keep(self, until: KeepUntil) -> None:
+        self._commands.put(Keep(until))
+
+    def stored(self, stream: Stream, epoch: str, seq: int) -> None:
+        self._commands.put(ConsumerAck(stream, epoch, seq))
+
+    def remind(self) -> None:
+        self._commands.put(Remind())
+
+    async def replay(self, stream: Stream, epoch: str, first: int, last: int) -> Replay | None:
+        """As the port says. Raises: TransientError (closed, no answer in time, or the disk refuses)."""
+        found: Replay | NanofleetError | None = await self._ask(
+            lambda answer: AskReplay(stream, epoch, first, last, answer), "having rows sent again"
+        )
+        if isinstance(found, NanofleetError):
+            raise found
+        return found
 
     async def statistics(self) -> OutboxStatistics:
         """As the port says. Raises: TransientError (closed, or no answer in time)."""

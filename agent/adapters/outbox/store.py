@@ -11,6 +11,7 @@ import structlog
 from agent.adapters.outbox import refused
 from agent.adapters.outbox.bounds import Bounds, Present
 from agent.adapters.outbox.changes import Changes
+from agent.adapters.outbox.consumer import Asked
 from agent.adapters.outbox.faults import DiskFullError, DiskRefusedError, translate
 from agent.adapters.outbox.ledger import Entry
 from agent.adapters.outbox.loss import LossTeller
@@ -23,7 +24,8 @@ from agent.adapters.outbox.schema import RANKS, transaction
 from agent.adapters.outbox.work import Work
 from agent.contract.topics import Topics
 from agent.domain.errors import NanofleetError
-from agent.ports import Clock, Metrics, OutboxStatistics, Priority, Row
+from agent.domain.ids import Stream
+from agent.ports import Clock, KeepUntil, Metrics, OutboxStatistics, Priority, Replay, Row
 
 log = structlog.get_logger(__name__)
 
@@ -93,16 +95,40 @@ class Store:
 
     # --- changes ------------------------------------------------------------------------------------
 
-    def write(self, work: Work) -> None:
-        """All of `work`, and what the bounds demand after it, in one transaction.
+    def write(self, work: Work) -> bool:
+        """All of `work`, and what the bounds demand after it, in one transaction; whether it was synced.
 
         On a full disk, old rows of no higher priority make room for the new ones first.
         """
         try:
-            self._write(work)
+            return self._write(work)
         except DiskFullError:
             self._make_room(work)
-            self._write(work)
+            return self._write(work)
+
+    def keep(self, until: KeepUntil) -> None:
+        """How long rows stay, from the next `write` on."""
+        self._changes.kept.until = until
+
+    def follow(self, asked: Asked) -> None:
+        """Note how far the consumers are, and take out a part of what they have, if there is any."""
+        kept = self._changes.kept
+        if not (asked.acks or asked.remind or kept.due):
+            return
+        with self._transaction(durable=False):
+            ignored = [(ack, why) for ack in asked.acks.values() if (why := kept.note(ack)) is not None]
+            if asked.remind:
+                kept.remind()
+            if kept.due:
+                kept.step()
+        for ack, why in ignored:
+            self._metrics.count("outbox_stored_ignored_total", reason=why)
+            log.info("outbox.stored_ignored", stream=ack.stream, epoch=ack.epoch, seq=ack.seq, reason=why)
+
+    def replay(self, stream: Stream, epoch: str, first: int, last: int) -> Replay | None:
+        """As the port says."""
+        with self._transaction(durable=False):
+            return self._changes.kept.replay(stream, epoch, first, last)
 
     def begin(self, *, cut: bool) -> None:
         """Mark the file as in use. `cut`: the last commits may be undone; skip what they may have given."""
@@ -188,6 +214,8 @@ class Store:
         with _translated():
             oldest_s = self._reader.oldest_age_s(present)
             set_aside = refused.count(self._connection)
+            at_broker = self._changes.kept.count()
+        self._metrics.gauge("outbox_at_broker_rows", at_broker)
         tallies = self._books.all()
         return OutboxStatistics(
             epoch=self.epoch,
@@ -198,13 +226,15 @@ class Store:
             produced=sum(tally.produced for tally in tallies),
             acknowledged=sum(tally.acknowledged for tally in tallies),
             lost=sum(tally.lost for tally in tallies),
+            at_broker=at_broker,
         )
 
     # --- inside -------------------------------------------------------------------------------------
 
-    def _write(self, work: Work) -> None:
+    def _write(self, work: Work) -> bool:
         present = Present.of(self._clock)
-        with self._transaction(durable=self._changes.numbering.must_sync(work.drafts)):
+        durable = self._changes.numbering.must_sync(work.drafts)
+        with self._transaction(durable=durable):
             set_aside = self._changes.write(work, present, limit_bytes=self._room.limit_bytes)
         for one in set_aside:
             log.warning(
@@ -214,6 +244,7 @@ class Store:
                 reason=one.refusal.reason,
                 code=one.refusal.code,
             )
+        return durable
 
     def _make_room(self, work: Work) -> None:
         now = self._clock.now()

@@ -1,28 +1,35 @@
 """The database thread: gathers what piles up, commits it as a group, and goes on through a refusing disk."""
 
 import sys
+import time
 from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol, assert_never
 
 import structlog
 
+from agent.adapters.outbox.cadence import Cadence
 from agent.adapters.outbox.commands import (
     Acknowledge,
     Append,
+    AskReplay,
     AskStatistics,
     Close,
     Command,
     Fetch,
+    Keep,
     NextSession,
     Question,
+    Remind,
     Reports,
 )
+from agent.adapters.outbox.consumer import Asked
 from agent.adapters.outbox.faults import DamagedStoreError, DiskRefusedError
+from agent.adapters.outbox.kept import ConsumerAck
 from agent.adapters.outbox.store import Store
 from agent.adapters.outbox.work import Refusal, Work
-from agent.domain.errors import Code, ConfigError
-from agent.ports import Clock, Metrics, OutboxStatistics, Priority, Row, Status
+from agent.domain.errors import Code, ConfigError, NanofleetError, TransientError
+from agent.ports import Clock, Metrics, OutboxStatistics, Priority, Replay, Row, Status
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +48,7 @@ class Opener(Protocol):
 
 
 class Writer:
-    """`run` is the thread. Idle, it commits what comes at once; busy, what came meanwhile goes as one group.
+    """`run` is the thread. It gathers what comes, and commits it as a group when `Cadence` says so.
 
     While the disk refuses, drafts are held in memory up to `held_bytes`; beyond that they are dropped and
     declared as soon as the disk is back. What is there can still be read.
@@ -57,6 +64,7 @@ class Writer:
         reports: Reports,
         on_tick: Callable[[], None],
         held_bytes: int,
+        commit_interval_s: float,
     ) -> None:
         self._commands = commands
         self._open_store = open_store
@@ -69,6 +77,9 @@ class Writer:
         self._first_key = 1
         self._broken: str | None = None
         self._work = Work()
+        self._asked = Asked()
+        self._cadence = Cadence(commit_interval_s)
+        self._tended_s = float("-inf")
         self._taken = (0, 0)
         self._retry_ns: int | None = None
         self._session = 0
@@ -100,58 +111,82 @@ class Writer:
 
     def _serve(self) -> bool:
         questions: list[Question] = []
-        going_on = True
+        going_on, at_once = True, False
         for command in self._gather():
             match command:
                 case Append(draft, size):
-                    self._work.drafts.append(draft)
+                    self._work.append(draft, size)
                     self._taken = (self._taken[0] + 1, self._taken[1] + size)
                 case Acknowledge(keys):
                     self._work.acknowledged.extend(keys)
                 case Refusal():
-                    self._work.refusals.append(command)
+                    self._work.refuse(command)
+                case Keep(until):
+                    self._asked.until = until
+                case ConsumerAck():
+                    self._asked.note(command)
+                case Remind():
+                    self._asked.remind = at_once = True
                 case Close():
-                    going_on = False
+                    going_on, at_once = False, True
                 case _:
                     questions.append(command)
-        self._write()
+                    at_once = at_once or isinstance(command, AskStatistics | AskReplay)
+        self._turn(at_once=at_once)
         for question in questions:
             self._answer(question)
         return going_on
 
     def _gather(self) -> list[Command]:
-        """What has come, waiting for the first of it."""
+        """What has come, waiting for the first of it, though not beyond what is due."""
         commands: list[Command] = []
+        wait_s = _PAUSE_S
+        if self._retry_ns is None:
+            now_s = time.monotonic()
+            wait_s = min(wait_s, max(0.0, self._cadence.due_s(self._work, now_s) - now_s))
         try:
-            commands.append(self._commands.get(timeout=_PAUSE_S))
+            commands.append(self._commands.get(timeout=wait_s))
             while len(commands) < MOST_COMMANDS:
                 commands.append(self._commands.get_nowait())
         except Empty:
             pass
         return commands
 
-    def _write(self) -> None:
+    def _turn(self, *, at_once: bool) -> None:
+        """Commit if it is time, and look after the file now and then, however much else comes."""
+        now_s = time.monotonic()
+        due = at_once or now_s >= self._cadence.due_s(self._work, now_s)
+        if due or self._retry_ns is not None or now_s - self._tended_s >= _PAUSE_S:
+            self._tended_s = now_s
+            self._write(due=due)
+
+    def _write(self, *, due: bool) -> None:
         now_ns = self._clock.now().monotonic_ns
         if self._retry_ns is None or now_ns >= self._retry_ns:
             try:
-                self._commit()
+                self._commit(due=due)
             except DiskRefusedError as error:
                 self._refused(error)
             except DamagedStoreError as error:
                 self._replace(error)
         if self._retry_ns is not None:
             self._hold()
-        self._release()
+        if due or self._retry_ns is not None:
+            self._release()
 
-    def _commit(self) -> None:
+    def _commit(self, *, due: bool) -> None:
         store = self._store or self._open()
-        news = False
-        if self._work:
+        store.keep(self._asked.until)
+        news = self._asked.remind
+        if due and self._work:
             began_ns = self._clock.now().monotonic_ns
-            store.write(self._work)
+            synced = store.write(self._work)
+            self._cadence.committed(time.monotonic(), synced=synced)
             self._metrics.observe("outbox_commit_seconds", (self._clock.now().monotonic_ns - began_ns) / 1e9)
             self._metrics.gauge("outbox_batch_rows", len(self._work.drafts))
-            news, self._work = bool(self._work.drafts), Work()
+            news, self._work = news or bool(self._work.drafts), Work()
+        store.follow(self._asked)
+        self._asked.done()
         store.tidy_if_due()
         news = store.tell_losses() or news
         store.sync_if_due()
@@ -179,7 +214,7 @@ class Writer:
         self._work.forget_keys()
         try:
             self._open()
-            self._commit()
+            self._commit(due=True)
         except (DiskRefusedError, DamagedStoreError) as again:
             self._refused(again)
 
@@ -229,6 +264,8 @@ class Writer:
                 answer(self._statistics())
             case NextSession(answer):
                 answer(self._next_session())
+            case AskReplay():
+                question.answer(self._send_again(question))
             case never:
                 assert_never(never)
 
@@ -254,6 +291,21 @@ class Writer:
                 self._replace(error)
         return self._last
 
+    def _send_again(self, asked: AskReplay) -> Replay | NanofleetError | None:
+        if self._store is None or self._retry_ns is not None:
+            return TransientError("the disk refuses; nothing can be sent again now", code=Code.DISK)
+        try:
+            found = self._store.replay(asked.stream, asked.epoch, asked.first, asked.last)
+        except DiskRefusedError as error:
+            self._refused(error)
+            return error
+        except DamagedStoreError as error:
+            self._replace(error)
+            return error
+        if found is not None and found.rows:
+            self._reports.news(self._store.next_key - 1)
+        return found
+
     def _next_session(self) -> int:
         """Without a disk the node still says that it is there, with a number that is not kept."""
         if self._store is not None:
@@ -274,7 +326,7 @@ class Writer:
         refused = self._retry_ns is not None
         self._retry_ns = None
         if refused:
-            self._write()
+            self._write(due=True)
         store = self._store
         try:
             if store is not None and not self._work:
