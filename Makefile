@@ -1,11 +1,12 @@
 # What a person, and CI, calls. The work is in tools/; this says in which order.
-# Variables: PYTHON (which interpreter), FOR (seconds of the demo), ARGS (passed on), UPGRADE (of locks).
+# Variables: PYTHON (which interpreter), FOR (seconds of the demo), ARGS (passed on), UPGRADE (of locks),
+# QUICK (short forms of faults), JOBS (faults at once: they mostly wait).
 
 SHELL = /bin/sh
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help venv venv-demo demo test check lint bench generate lock wheels-aarch64 clean
+.PHONY: help venv venv-demo demo test check faults lint bench generate lock wheels-aarch64 clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -19,11 +20,15 @@ venv-demo:
 demo: venv-demo ## Show the agent at work; FOR=30 stops after 30 seconds
 	$(BIN)/nanofleet demo $(if $(FOR),--for $(FOR)) $(ARGS)
 
-test: venv ## Run all tests; ARGS="-k outbox" chooses
-	$(BIN)/python -m pytest $(ARGS)
+test: venv ## Run all tests but the faults; ARGS="-k outbox" chooses
+	$(BIN)/python -m pytest -m "not faults" $(ARGS)
 
 check: lint ## Format, lint, types, import rings, docs and the fast tests
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not faults" $(ARGS)
+
+faults: venv ## Harm real processes, and write docs/faults.md; QUICK=1 takes the short forms
+	$(BIN)/python -m pytest tests/faults -n $(or $(JOBS),4) --dist worksteal \
+		$(if $(QUICK),,--long) --faults-report docs/faults.md $(ARGS)
 
 lint: venv ## The part of check that runs no test
 	$(BIN)/ruff format --check .

@@ -7,6 +7,7 @@ import socket
 import ssl
 import struct
 from collections import Counter
+from collections.abc import Callable
 from typing import Final, Self
 
 from tests import mqtt_packets as mqtt
@@ -14,6 +15,7 @@ from tests.brokers import HOST, Identity
 
 _CHUNK: Final = 65_536
 _MOST_LATE: Final = 10_000
+_SLICE_S: Final = 0.1
 
 
 class Recorded:
@@ -63,7 +65,8 @@ class RecordingProxy:
     is shown to the agent (who has to show a certificate of the same authority), `client` to the broker.
     `hold` lets nothing through, as a dead line does; `cut` ends all connections, `reset` with RST;
     `cut_after_publishes` cuts in the middle of what follows so many; what the broker says comes
-    `delay_down_s` late; with `refuse` nobody gets in.
+    `delay_down_s` late; what the agent says gets through at no more than `up_bytes_s`; `edit_down` puts other
+    bytes in the place of a packet from the broker; with `refuse` nobody gets in.
     """
 
     def __init__(
@@ -72,6 +75,8 @@ class RecordingProxy:
         self.port = 0
         self.connections: list[Recorded] = []
         self.delay_down_s = 0.0
+        self.up_bytes_s: float | None = None
+        self.edit_down: Callable[[mqtt.Packet], bytes] | None = None
         self.refuse = False
         self.cut_after_publishes: int | None = None
         self._broker_port = broker_port
@@ -172,9 +177,18 @@ class RecordingProxy:
                 writer.write(data[: len(data) // 2])
                 self.cut()
                 return
-            writer.write(data)
-            await writer.drain()
+            await self._write_up(data, writer)
         writer.close()
+
+    async def _write_up(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        while data:
+            rate = self.up_bytes_s
+            size = len(data) if rate is None else max(1, int(rate * _SLICE_S))
+            writer.write(data[:size])
+            await writer.drain()
+            if rate is not None:
+                await asyncio.sleep(len(data[:size]) / rate)
+            data = data[size:]
 
     async def _carry_down(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: Recorded
@@ -200,8 +214,10 @@ class RecordingProxy:
             due, data = await late.get()
             await asyncio.sleep(due - asyncio.get_running_loop().time())
             await self._flowing.wait()
-            record.note_down(parser.feed(data))
-            writer.write(data)
+            packets = parser.feed(data)
+            record.note_down(packets)
+            edit = self.edit_down
+            writer.write(data if edit is None else b"".join(edit(packet) for packet in packets))
             await writer.drain()
             late.task_done()
 

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +17,11 @@ SITE = "plant"
 
 
 class AgentProcess:
-    """`nanofleet run` for one node; it keeps its folder, and so its outbox, when it is started again."""
+    """`nanofleet run` for one node; it keeps its folder, and so its outbox, when it is started again.
+
+    `state` is where the outbox lies, below `folder` by itself. `wrapper` is put before the command, as in
+    ``faketime -f +1d``; `environment` is added to ours.
+    """
 
     def __init__(
         self,
@@ -28,17 +32,23 @@ class AgentProcess:
         policy: str,
         media: Iterable[Path] = (),
         extra_settings: str = "",
+        keepalive_s: int = 5,
+        state: Path | None = None,
+        wrapper: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.media = folder / "media"
-        self.state = folder / "state"
+        self.state = state or folder / "state"
+        self.wrapper = tuple(wrapper)
+        self.environment = dict(environment or {})
         self.outbox_file = self.state / "outbox.sqlite3"
         self.report_file = folder / "report.json"
         self.http_socket = folder / "http.sock"
         self._log = folder / "agent.log"
         self._process: subprocess.Popen[bytes] | None = None
         for needed in (self.media, self.state):
-            needed.mkdir(parents=True)
+            needed.mkdir(parents=True, exist_ok=True)
         for file in media:
             shutil.copy(file, self.media / file.name)
         self._settings = folder / "agent.toml"
@@ -55,7 +65,7 @@ port = {port}
 ca_file = "{identity.ca}"
 cert_file = "{identity.certificate}"
 key_file = "{identity.key}"
-keepalive_s = 5
+keepalive_s = {keepalive_s}
 [http]
 listen = "{self.http_socket}"
 """)
@@ -71,6 +81,12 @@ listen = "{self.http_socket}"
         return [json.loads(line) for line in self.log.splitlines()]
 
     @property
+    def pid(self) -> int:
+        """Of the process that was started; of its wrapper, where there is one."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
@@ -79,6 +95,7 @@ listen = "{self.http_socket}"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
+                    *self.wrapper,
                     *(sys.executable, "-m", "agent.cli", "run"),
                     *("--settings", str(self._settings), "--report", str(self.report_file)),
                     *arguments,
@@ -86,7 +103,7 @@ listen = "{self.http_socket}"
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONFAULTHANDLER": "1"},
+                env={**os.environ, "PYTHONFAULTHANDLER": "1", **self.environment},
             )
         return self
 
