@@ -30,6 +30,13 @@ class Clock(Protocol):
         """Whether the wall clock is known to be right. Cheap; never blocks."""
 
 
+class KnownTime(Protocol):
+    """The latest time known for certain, kept over restarts."""
+
+    def note(self, *, at_end: bool = False) -> str | None:
+        """Store the time while it is known, `at_end` in any case; else a sentence. Blocks on the disk."""
+
+
 # --- sources ----------------------------------------------------------------------------------------
 
 
@@ -339,7 +346,7 @@ class Outbox(Protocol):
         """
 
     def remind(self) -> None:
-        """Have the newest row at the broker of each stream sent again, so that a gap before it can be seen."""
+        """Have the newest row at the broker of each stream sent again, to show a gap before it."""
 
     async def replay(self, stream: Stream, epoch: str, first: int, last: int) -> Replay | None:
         """Have what is at the broker of this range sent again: then `fetch` gives it, below any cursor.
@@ -452,8 +459,10 @@ class Link(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CertificateCheck:
-    """`trouble` is a sentence for a person. `is_renewed`: new ones proved themselves, and the session, which
-    runs with those before, should move."""
+    """`trouble` is a sentence for a person.
+
+    `is_renewed`: new ones proved themselves, and the session, which runs with those before, should move.
+    """
 
     trouble: str | None
     expires_s: float | None

@@ -1,4 +1,4 @@
-"""What has been asked about rows at the broker, until the disk lets it be done: bounded, the latest counts."""
+"""What was asked about rows at the broker, until the disk lets it be done: bounded, the latest counts."""
 
 from dataclasses import dataclass, field
 from typing import Final

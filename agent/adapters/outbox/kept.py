@@ -13,7 +13,7 @@ from agent.domain.ids import Stream
 from agent.ports import KeepUntil, Replay
 
 STEP: Final = 4_096
-"""Rows taken out in one transaction: an ack may cover a million, and others wait for the database meanwhile."""
+"""Rows taken out in one transaction: an ack may cover a million, and everybody else waits meanwhile."""
 
 MOST_REPLAYED: Final = 50_000
 """Rows sent again for one request, because they are all marked in one transaction."""
@@ -32,7 +32,7 @@ class ConsumerAck:
 
 
 class Kept:
-    """What is at the broker, and how far each stream's consumer is. All of it inside the caller's transaction.
+    """What is at the broker, and how far each consumer is. All of it inside the caller's transaction.
 
     A consumer's ack is a state, not an event: it is retained, and may come before the PUBACK of what it
     covers. So the latest of each stream stands, and is looked at again whenever more has been acknowledged.
@@ -88,15 +88,13 @@ class Kept:
             taken = self._take_out(self._keys("ORDER BY stream, seq LIMIT ?", (STEP,)))
             self._may_release = taken == STEP
             return
-        stream = next(iter(self._due))
-        tally, standing = self._books.of(stream), self._standing[stream]
-        newest = self._newest(tally)
-        taken = 0
-        if newest is not None and standing <= newest:
-            where = "AND stream = ? AND seq <= ? ORDER BY seq LIMIT ?"
-            taken = self._take_out(self._keys(where, (tally.id, standing, STEP)))
-        if taken < STEP:
-            self._due.discard(stream)
+        room = STEP
+        while self._due and room > 0:
+            stream = self._due.pop()
+            taken = self._take_stored(stream, limit=room)
+            if taken == room:  # there may be more
+                self._due.add(stream)
+            room -= taken
 
     def discard(self) -> None:
         """The transaction was rolled back: what it took out is to be looked for again."""
@@ -133,6 +131,14 @@ class Kept:
         chosen = self._keys(where, (tally.id, first, last, MOST_REPLAYED))
         self._send_again(chosen)
         return Replay(first=min(held), last=max(held), rows=len(chosen), complete=len(chosen) < MOST_REPLAYED)
+
+    def _take_stored(self, stream: Stream, *, limit: int) -> int:
+        tally, standing = self._books.of(stream), self._standing[stream]
+        newest = self._newest(tally)
+        if newest is None or standing > newest:
+            return 0
+        where = "AND stream = ? AND seq <= ? ORDER BY seq LIMIT ?"
+        return self._take_out(self._keys(where, (tally.id, standing, limit)))
 
     def _keys(self, where: str, values: Sequence[object]) -> list[int]:
         """The rows that the broker has acknowledged and that `where` picks."""

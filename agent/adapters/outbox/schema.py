@@ -74,8 +74,8 @@ CREATE TABLE ledger (
 CREATE INDEX ledger_untold ON ledger (id) WHERE told = 0;
 """
 
-# What a row was before, it stays for an older agent: that one ignores the column, sends the row again, and takes
-# it out on PUBACK. The first index costs a twentieth of an insert; the second is empty but in stored mode.
+# To an older agent a row is what it was: it ignores the column, sends the row again, and takes it out on
+# PUBACK. The first index costs a twentieth of an insert; the second is empty but in stored mode.
 _VERSION_2: Final = """
 ALTER TABLE message ADD COLUMN at_broker INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX message_to_send ON message (rank) WHERE at_broker <> 1;
@@ -86,7 +86,7 @@ TO_SEND: Final = 0
 AT_BROKER: Final = 1
 SEND_AGAIN: Final = 2
 """`message.at_broker`: not acknowledged by the broker yet; acknowledged, and kept for its consumer; the same,
-but to be sent once more. No check sum covers it: a wrong one sends a row twice, or not before its consumer asks."""
+but to be sent once more. No check sum covers it, so that an older agent finds its own."""
 
 MIGRATIONS: Final = (_VERSION_1, _VERSION_2)
 """Each takes the file one version up. They only expand, so that an older agent can go on with a newer file:
