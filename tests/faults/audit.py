@@ -7,13 +7,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from agent.contract.continuity import Continuity
 from tests.e2e.outbox_rows import given_numbers, waiting_rows
-from tests.faults.consumer import Received
 
 Numbers = Mapping[str, set[int]]
 """Per stream."""
+
+
+class Heard(Protocol):
+    """A message as a consumer has it."""
+
+    @property
+    def stream(self) -> str: ...
+    @property
+    def content(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +47,7 @@ class Audit:
         return sum(map(len, self.lost_by_broker.values()))
 
 
-def audit(outbox_file: Path, received: Iterable[Received], acknowledged: Numbers | None = None) -> Audit:
+def audit(outbox_file: Path, received: Iterable[Heard], acknowledged: Numbers | None = None) -> Audit:
     """Hold what was given in `outbox_file` against what is known of it outside.
 
     The agent has stopped, or was killed. `acknowledged` is what the wire showed; None: nobody listened
