@@ -17,6 +17,7 @@ from agent.adapters.system.memory import memory_mb
 from agent.adapters.system.notify import Notifier
 from agent.adapters.system.run_record import RunRecord
 from agent.adapters.system.temperature import temperatures_c
+from agent.adapters.system.time_floor import TimeFloor
 from agent.contract import payloads, sources
 from agent.contract.policy import Policy, PolicyDocument
 from agent.contract.topics import Topics
@@ -33,11 +34,13 @@ from agent.pipeline.inference import InferenceWorker
 from agent.pipeline.introduction import Introduction
 from agent.pipeline.overload import Overload
 from agent.pipeline.reload import Reload, Rereading
+from agent.pipeline.renewal import Renewal
 from agent.pipeline.results import Result
 from agent.pipeline.scheduler import Scheduler
 from agent.pipeline.shadow import ShadowPlan, Shadows
 from agent.pipeline.supervise import Ticks, feed_watchdog, measure_loop_lag, start_thread
 from agent.pipeline.swap import Load, Models, ModelSwap
+from agent.pipeline.timekeeping import Timekeeping
 from agent.pipeline.upgrading import Upgrading
 from agent.ports import Inbound, ModelUpgrade
 from agent.serving.lane_plan import LanePlan
@@ -70,6 +73,7 @@ class Agent:
         upgrades: Sequence[ModelUpgrade],
         outbox: SqliteOutbox,
         link: MqttLink,
+        known_time: TimeFloor,
         clock: SystemClock,
         metrics: PrometheusMetrics,
         ticks: Ticks,
@@ -197,6 +201,19 @@ class Agent:
             on_inbound=_ignore,
             on_connected=self.introduction.connected,
         )
+        self.timekeeping = Timekeeping(known=known_time, on_condition=self.health.report)
+        certificates = link.watch()
+        self.renewal = (
+            None
+            if certificates is None
+            else Renewal(
+                certificates=certificates,
+                connected=lambda: self.delivery.connected,
+                on_renewed=self.delivery.renew,
+                on_condition=self.health.report,
+                metrics=metrics,
+            )
+        )
         self.captures = {
             SourceName(name): self._capture(SourceName(name), policy, models)
             for name, stanza in policy.sources.items()
@@ -232,6 +249,9 @@ class Agent:
             group.create_task(self.overload.run(quiet), name="overload")
             group.create_task(self.shadows.run(stop), name="shadow")
             group.create_task(self._watch(quiet), name="watchdog")
+            group.create_task(self.timekeeping.run(stop), name="timekeeping")
+            if self.renewal is not None:
+                group.create_task(self.renewal.run(stop), name="renewal")
             upgrading = group.create_task(self.upgrading.run(), name="upgrading")
             reload = group.create_task(self.reload.run(), name="reload")
             group.create_task(

@@ -14,6 +14,7 @@ from agent.adapters.onnx.anomaly import OnnxAnomaly
 from agent.adapters.onnx.detector import OnnxDetector
 from agent.adapters.sensors.system import SystemSensor
 from agent.adapters.system.temperature import HEATED_BY_INFERENCE, temperatures_c
+from agent.adapters.system.time_floor import TimeFloor
 from agent.adapters.throttling import Throttling
 from agent.contract import sources
 from agent.contract.policy import Policy
@@ -30,8 +31,8 @@ from agent.ports import AnomalyModel, Clock, DetectorModel, FrameSource, Metrics
 from agent.settings import Settings, resolve_media
 
 
-def link(settings: Settings, *, clock: Clock) -> MqttLink:
-    """The way to this node's broker.
+def link(settings: Settings, *, clock: Clock, known_time: TimeFloor | None = None) -> MqttLink:
+    """The way to this node's broker. Without `known_time`, certificates are judged by the clock alone.
 
     Raises:
         ConfigError: a certificate, key or password file cannot be used.
@@ -46,6 +47,7 @@ def link(settings: Settings, *, clock: Clock) -> MqttLink:
         client_id=settings.node,
         clock=clock,
         tls=tls,
+        floor=known_time.instead_of_clock if known_time else lambda: None,
         insecure=broker.allow_insecure,
         username=broker.username,
         password_file=broker.password_file,

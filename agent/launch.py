@@ -16,6 +16,7 @@ from agent.adapters.system.limits import read_limits
 from agent.adapters.system.memory import peak_memory_mb
 from agent.adapters.system.notify import Notifier
 from agent.adapters.system.run_record import Ending, RunRecord
+from agent.adapters.system.time_floor import TimeFloor
 from agent.app import Agent
 from agent.contract import payloads
 from agent.contract.policy import Policy, PolicyDocument
@@ -79,7 +80,8 @@ async def run_agent(
     if loaded is None:
         log.info("agent.stopped_while_loading")
         return None
-    link = await in_thread("link", lambda: assembly.link(settings, clock=clock))
+    known_time = await in_thread("time-floor", lambda: TimeFloor(state_dir=settings.state_dir, clock=clock))
+    link = await in_thread("link", lambda: assembly.link(settings, clock=clock, known_time=known_time))
     ticks = Ticks(clock=clock)
     outbox_is = _LateCondition("outbox")
     outbox = await SqliteOutbox.open(
@@ -110,6 +112,7 @@ async def run_agent(
             upgrades=loaded.upgrades,
             outbox=outbox,
             link=link,
+            known_time=known_time,
             clock=clock,
             metrics=metrics,
             ticks=ticks,

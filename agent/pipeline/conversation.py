@@ -16,6 +16,8 @@ from agent.ports import Ack, Clock, Closed, Inbound, Publication, Session
 log = structlog.get_logger(__name__)
 
 _REASSERT_EVERY_S: Final = 0.5
+_MOVE_WITHIN_S: Final = 5.0
+"""For what is on its way to be acknowledged, so that it need not be sent again in the next session."""
 
 
 class Conversation:
@@ -61,6 +63,7 @@ class Conversation:
         self._turn_is_due = False
         self._drained = drained
 
+        self._move_by: float | None = None
     async def hold(self, birth: Sequence[Publication]) -> Closed:
         """Serve the session until it ends, or until `leave`; why it ended."""
         self._sender.begin(self._session, birth=[*birth, self._online])
@@ -89,6 +92,10 @@ class Conversation:
         self._sender.pump()
         self._feed.look()
         if self._drain.open and self._drain.idle:
+        if self._move_by is not None and self._farewell is None:
+            if not len(self._drain.window) or self._loop.time() >= self._move_by:
+                self.leave()
+            return
             self._drained.set()
         else:
             self._drained.clear()
@@ -107,6 +114,16 @@ class Conversation:
     def say_farewell(self, reason: str) -> None:
         """Publish `offline`, once; with its acknowledgement `hold` returns."""
         if self._farewell is not None or not self._drain.open:
+    def move(self, why: Closed) -> None:
+        """Begin nothing more, and let `hold` return `why` once what is on its way has been answered."""
+        self._closed = why
+        self._move_by = self._loop.time() + _MOVE_WITHIN_S
+        self.turn()
+
+    def stay(self) -> None:
+        """Take `move` back: the node is to stop, and has to say so in this session."""
+        self._move_by = None
+
             return
         self._farewell = self._presence.offline(self._number, reason)
         if not self._sender.publish_now(self._farewell):

@@ -31,6 +31,7 @@ _DRAIN_SHARE: Final = 0.5
 _FAREWELL_SHARE: Final = 0.25
 _MOST_BYTES_IN_FLIGHT: Final = 1_048_576
 
+_RENEWAL: Final = "renewal"
 _NEEDS_A_PERSON: Final = frozenset({"tls", "refused", "taken-over"})
 
 
@@ -149,6 +150,19 @@ class Delivery:
         await self._is_drained.wait()
 
     async def run(self) -> None:
+    def renew(self) -> None:
+        """Move to another session, to show other certificates. Nothing is lost by it, or sent twice.
+
+        Without a session there is nothing to do: the next one begins with them.
+        """
+        if self._conversation is not None and self._ending is None:
+            self._conversation.move(Closed(_RENEWAL, "the certificates were renewed"))
+
+        What is on its way is not sent twice by this. They go with the backlog, and as fast.
+        """
+        self._drain.supply.start_over(newest_key=self._outbox.newest_key)
+        self._feed.look()
+
         """Returns after `stop`, by its deadline."""
         await accompany(self._live(), {**self._feed.coroutines(), "delivery[beat]": self._beat()})
         self._ticks.retire("delivery")
@@ -165,6 +179,8 @@ class Delivery:
         self._look_again()
         self._turn()
 
+        if self._conversation is not None:
+            self._conversation.stay()
     async def _live(self) -> None:
         while self._ending is None:
             session = await self._attempt()
@@ -234,6 +250,9 @@ class Delivery:
         log.info(
             "link.lost",
             session=self._connector.number,
+        if closed.cause == _RENEWAL:
+            log.info("link.moving", session=self._connector.number, cause=closed.cause)
+            return
             cause=closed.cause,
             detail=closed.detail,
             retry_in_s=round(delay_s, 2),

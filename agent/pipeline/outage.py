@@ -32,6 +32,8 @@ class Outage:
     def fail(self, cause: str) -> float:
         """An attempt failed; seconds until the next one."""
         self._causes[cause] += 1
+        if cause == "renewal":
+            return 0.0  # asked for by ourselves
         if cause == "taken-over":
             return _TAKEN_OVER_S + self._random.uniform(0.0, _TAKEN_OVER_S)
         return self._backoff.next_delay_s()

@@ -91,6 +91,11 @@ TABLE: Final = (
     Metric("delivery_in_flight", "gauge", "Messages at QoS 1 without an acknowledgement yet."),
     Metric("link_connected", "gauge", "1 while there is a session with the broker, else 0."),
     Metric("link_attempts_failed_total", "count", "Attempts to connect that failed, by cause.", ("cause",)),
+    Metric(
+        "certificate_days_left",
+        "gauge",
+        "Days until the node's certificate, or the last authority that it trusts, expires; negative afterwards.",
+    ),
     Metric("link_lost_total", "count", "Sessions that ended unasked, by cause.", ("cause",)),
     Metric(
         "loop_lag_seconds",

@@ -3,9 +3,11 @@
 import ctypes
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from agent import __released__
 from agent.domain.errors import Code, ConfigError
 from agent.domain.stamp import Stamp
 
@@ -18,6 +20,9 @@ which stays set under a chrony that keeps the time but was not told to write the
 
 Source: adjtimex(2); systemd, commit bca5a0eacc ("improve detection of synchronized clock").
 """
+
+RELEASED_S: Final = datetime.fromisoformat(__released__).timestamp()
+"""When this version was released, in seconds since 1970."""
 
 
 class _Timex(ctypes.Structure):
@@ -79,6 +84,8 @@ class SystemClock:
     def synced(self) -> bool:
         """Whether something keeps the wall clock right. Asked of the kernel at most every 2 s.
 
+        Never before the time at which this version was released, whoever keeps such a clock.
+
         Reading needs no privilege. Where a sandbox forbids even that, the marker that systemd-timesyncd
         leaves is looked for; where there is neither, the clock counts as unsynced.
         """
@@ -87,5 +94,6 @@ class SystemClock:
         if now_ns - asked_ns >= _SYNCED_FOR_NS:
             maxerror_us = self._maxerror_us()
             synced = self._marker.exists() if maxerror_us is None else maxerror_us < _UNSYNCED_MAXERROR_US
+            synced = synced and time.time() >= RELEASED_S
             self._synced = (now_ns, synced)
         return synced
