@@ -60,10 +60,10 @@ class Conversation:
         self._asserted_at = self._loop.time()
         self._rival = False
         self._farewell: Publication | None = None
+        self._move_by: float | None = None
         self._turn_is_due = False
         self._drained = drained
 
-        self._move_by: float | None = None
     async def hold(self, birth: Sequence[Publication]) -> Closed:
         """Serve the session until it ends, or until `leave`; why it ended."""
         self._sender.begin(self._session, birth=[*birth, self._online])
@@ -89,13 +89,13 @@ class Conversation:
         """Do what can be done now."""
         self._turn_is_due = False
         self._sender.flush()
-        self._sender.pump()
-        self._feed.look()
-        if self._drain.open and self._drain.idle:
         if self._move_by is not None and self._farewell is None:
             if not len(self._drain.window) or self._loop.time() >= self._move_by:
                 self.leave()
             return
+        self._sender.pump()
+        self._feed.look()
+        if self._drain.open and self._drain.idle:
             self._drained.set()
         else:
             self._drained.clear()
@@ -111,9 +111,6 @@ class Conversation:
             self._closed = Closed("timeout", f"no acknowledgement for {waited_s:.0f} s")
             self._interruptible.interrupt()
 
-    def say_farewell(self, reason: str) -> None:
-        """Publish `offline`, once; with its acknowledgement `hold` returns."""
-        if self._farewell is not None or not self._drain.open:
     def move(self, why: Closed) -> None:
         """Begin nothing more, and let `hold` return `why` once what is on its way has been answered."""
         self._closed = why
@@ -124,6 +121,9 @@ class Conversation:
         """Take `move` back: the node is to stop, and has to say so in this session."""
         self._move_by = None
 
+    def say_farewell(self, reason: str) -> None:
+        """Publish `offline`, once; with its acknowledgement `hold` returns."""
+        if self._farewell is not None or not self._drain.open:
             return
         self._farewell = self._presence.offline(self._number, reason)
         if not self._sender.publish_now(self._farewell):

@@ -149,7 +149,6 @@ class Delivery:
         self._look_again()
         await self._is_drained.wait()
 
-    async def run(self) -> None:
     def renew(self) -> None:
         """Move to another session, to show other certificates. Nothing is lost by it, or sent twice.
 
@@ -158,11 +157,7 @@ class Delivery:
         if self._conversation is not None and self._ending is None:
             self._conversation.move(Closed(_RENEWAL, "the certificates were renewed"))
 
-        What is on its way is not sent twice by this. They go with the backlog, and as fast.
-        """
-        self._drain.supply.start_over(newest_key=self._outbox.newest_key)
-        self._feed.look()
-
+    async def run(self) -> None:
         """Returns after `stop`, by its deadline."""
         await accompany(self._live(), {**self._feed.coroutines(), "delivery[beat]": self._beat()})
         self._ticks.retire("delivery")
@@ -175,12 +170,12 @@ class Delivery:
         now = asyncio.get_running_loop().time()
         say_at = now + _DRAIN_SHARE * within_s
         self._ending = _Ending(reason, say_at, say_at + _FAREWELL_SHARE * within_s, now + within_s)
+        if self._conversation is not None:
+            self._conversation.stay()
         self._interruptible.interrupt()
         self._look_again()
         self._turn()
 
-        if self._conversation is not None:
-            self._conversation.stay()
     async def _live(self) -> None:
         while self._ending is None:
             session = await self._attempt()
@@ -246,13 +241,13 @@ class Delivery:
             log.info("link.left", session=self._connector.number, reason=self._ending.reason)
             return
         delay_s = self._outage.begin(closed.cause)
+        if closed.cause == _RENEWAL:
+            log.info("link.moving", session=self._connector.number, cause=closed.cause)
+            return
         self._metrics.count("link_lost_total", cause=closed.cause)
         log.info(
             "link.lost",
             session=self._connector.number,
-        if closed.cause == _RENEWAL:
-            log.info("link.moving", session=self._connector.number, cause=closed.cause)
-            return
             cause=closed.cause,
             detail=closed.detail,
             retry_in_s=round(delay_s, 2),
