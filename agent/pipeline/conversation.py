@@ -19,6 +19,9 @@ _REASSERT_EVERY_S: Final = 0.5
 _MOVE_WITHIN_S: Final = 5.0
 """For what is on its way to be acknowledged, so that it need not be sent again in the next session."""
 
+_MAY_BE_A_MESSAGE: Final = frozenset({"closed", "refused"})
+"""Causes of an end that a broker may have had in what we sent; the others have nothing to do with it."""
+
 
 class Conversation:
     """Answers what comes from the broker and keeps sending; everything happens in turns on the event loop.
@@ -54,7 +57,7 @@ class Conversation:
         self._ack_timeout_s = ack_timeout_s
         self._loop = asyncio.get_running_loop()
         self._interruptible = Interruptible()
-        self._closed = Closed("closed", "left")
+        self._closed = Closed("left", "left in order")
         self._online = presence.online(number)
         self._overwritten = False
         self._asserted_at = self._loop.time()
@@ -80,7 +83,7 @@ class Conversation:
                             self._closed = event
         finally:
             self._drained.clear()
-            self._sender.end()
+            self._sender.end(broke=self._closed.cause in _MAY_BE_A_MESSAGE and self._farewell is None)
         if self._rival and self._closed.cause == "closed":
             return Closed("taken-over", "another client uses this node's name and certificate")
         return self._closed

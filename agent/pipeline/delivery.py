@@ -76,6 +76,7 @@ class Delivery:
         backoff_base_s: float = 1.0,
         backoff_cap_s: float = 60.0,
     ) -> None:
+        self._outbox = outbox
         self._announcements = announcements
         self._clock = clock
         self._metrics = metrics
@@ -156,6 +157,14 @@ class Delivery:
         """
         if self._conversation is not None and self._ending is None:
             self._conversation.move(Closed(_RENEWAL, "the certificates were renewed"))
+
+    def send_again(self) -> None:
+        """Rows may wait that did not when their place was passed: look for them from the oldest on.
+
+        What is on its way is not sent twice by this. They go with the backlog, and as fast.
+        """
+        self._drain.supply.start_over(newest_key=self._outbox.newest_key)
+        self._feed.look()
 
     async def run(self) -> None:
         """Returns after `stop`, by its deadline."""
@@ -274,7 +283,7 @@ class Delivery:
     def _look_again(self) -> None:
         """What was committed a moment ago may not have been noticed yet."""
         self._is_drained.clear()
-        self._drain.backlog.expect_more()
+        self._drain.supply.live.expect_more()
         self._feed.look()
 
     def _turn(self) -> None:

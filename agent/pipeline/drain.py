@@ -6,8 +6,12 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
-from agent.pipeline.backlog import Backlog
-from agent.pipeline.outgoing import Verdict, verdict_of
+from agent.pipeline.outgoing import QUOTA_EXCEEDED, Verdict, verdict_of
+from agent.pipeline.quota import Quota
+from agent.pipeline.share import Share
+from agent.pipeline.supply import Supply
+from agent.pipeline.suspects import OnItsWay, Suspects
+from agent.pipeline.token_bucket import TokenBucket
 from agent.pipeline.window import Window
 from agent.ports import Publication, Row
 
@@ -18,14 +22,21 @@ _ENVELOPE_BYTES: Final = 128
 _RETRY_BASE_S: Final = 1.0
 _RETRY_CAP_S: Final = 60.0
 
+_BEHIND_NS: Final = 1_000_000_000
+"""Live rows that have waited for so long become backlog, for the sake of those that come after."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A row or an announcement to be sent. `sent_before`: in this process, without a known outcome."""
+    """A row or an announcement to be sent. `sent_before`: in this process, without a known outcome.
+
+    `live`: what is said as it happens; else it is a row of the backlog.
+    """
 
     item: Row | Publication
     sent_before: bool = False
     failures: int = 0
+    live: bool = True
 
     @property
     def size(self) -> int:
@@ -43,43 +54,87 @@ class Answered:
 
 
 class Drain:
-    """One session after another: first what was announced, then rows by priority, all within the window.
+    """One session after another: first what was announced, then rows, all within the window.
 
-    A message that the broker cannot take now is held back by itself, with full jitter, and the rest goes
-    on; when a window's worth is held, everything waits.
+    Live rows and backlog have a `Share` each; within each, rows go by priority, then the oldest first. Only
+    the backlog is limited, by `backlog_per_s`, of which a second's worth may go at once. A message that the
+    broker cannot take now is held back by itself, with full jitter, and the rest goes on; when a window's
+    worth is held, everything waits.
     """
 
-    def __init__(self, *, window: int, most_bytes: int, batch: int, random: Random) -> None:
-        self.backlog = Backlog(batch=batch)
+    def __init__(
+        self,
+        *,
+        window: int,
+        most_bytes: int,
+        batch: int,
+        random: Random,
+        backlog_per_s: float | None = None,
+    ) -> None:
+        self.supply = Supply(batch=batch)
         self.window: Window[Parcel] = Window(messages=window, most_bytes=most_bytes)
+        self.bucket = TokenBucket(per_s=backlog_per_s, burst=max(1.0, backlog_per_s or 1.0))
         self.open = False
         """Whether there is a session to send on."""
         self._random = random
+        self._share = Share(most_bytes=most_bytes)
+        self._quota = Quota(random=random)
+        self._suspects = Suspects()
         self._changes: dict[str, Parcel] = {}
         self._remarks: deque[Parcel] = deque(maxlen=_MOST_REMARKS)
         self._held: deque[tuple[int, Parcel]] = deque()
+        self._now_ns = 0
+        self._backlog_from_ns = 0
 
     @property
     def idle(self) -> bool:
         """Everything that is known has been sent and answered."""
         waiting = self._changes or self._remarks or self._held or len(self.window)
-        return not waiting and self.backlog.exhausted
+        return not waiting and self.supply.exhausted
 
-    def begin(self, *, receive_maximum: int, birth: Sequence[Publication]) -> None:
-        """A new session, in which `birth` goes first, in its order."""
+    def begin(
+        self,
+        *,
+        receive_maximum: int,
+        birth: Sequence[Publication],
+        newest_key: int,
+        backlog_from_ns: int = 0,
+    ) -> None:
+        """A new session, in which `birth` goes first, in its order.
+
+        Rows up to `newest_key` are its backlog, which waits until `backlog_from_ns` (monotonic), and for what
+        an earlier session still had to wait.
+        """
         self.end()
+        self.supply.start_over(newest_key=newest_key)
         self.window.open(receive_maximum=receive_maximum)
+        self._backlog_from_ns = max(self._backlog_from_ns, backlog_from_ns)
         self.open = True
         self.announce(birth)
 
-    def end(self) -> None:
-        """The session is over: what was on its way is to be sent again in the next one."""
+    def end(self, *, broke_at_ns: int | None = None) -> Row | None:
+        """The session is over: what was on its way is to be sent again in the next one.
+
+        `broke_at_ns`: when the connection broke, if a message may have been why. The row that is to be
+        set aside because it was, if there is one.
+        """
+        flights = [(f.item.item, f.sent_ns) for f in self.window if isinstance(f.item.item, Row)]
+        guilty: int | None = None
+        if broke_at_ns is not None:
+            guilty = self._suspects.broke(
+                [OnItsWay(row.key, broke_at_ns - sent_ns) for row, sent_ns in flights],
+                alone=len(self.window) == 1,
+            )
+        held = [parcel.item for _due_ns, parcel in self._held if isinstance(parcel.item, Row)]
+        rows = {row.key: row for row in [*(row for row, _sent_ns in flights), *held]}
         self.open = False
         self.window.open(receive_maximum=self.window.size)
-        self.backlog.rewind()
+        self._share.begin()
+        self.supply.end(unanswered=rows)
         self._changes.clear()
         self._remarks.clear()
         self._held.clear()
+        return None if guilty is None else rows[guilty]
 
     def announce(self, news: Sequence[Publication]) -> None:
         """A newer value takes the place of one not yet sent; of remarks, the newest are kept."""
@@ -90,7 +145,15 @@ class Drain:
                 self._drop_held(publication.topic)
                 self._changes[publication.topic] = Parcel(publication)
 
-    def next(self, now_ns: int) -> Parcel | None:
+    def look(self, now_ns: int, *, newest_key: int) -> None:
+        """Once before each run of `next`: what time it is, and what the outbox's newest key is."""
+        self._now_ns = now_ns
+        self.bucket.fill(now_ns)
+        since_ns = self.supply.live_since_ns()
+        if since_ns is not None and now_ns - since_ns > _BEHIND_NS:
+            self.supply.leave_behind(newest_key=newest_key)
+
+    def next(self) -> Parcel | None:
         """What may be sent now; it leaves its queue. At QoS 1, tell `sent` when it is on its way."""
         if self._changes:
             topic, parcel = next(iter(self._changes.items()))
@@ -98,39 +161,81 @@ class Drain:
                 return self._changes.pop(topic)
         if self._remarks:
             return self._remarks.popleft()
-        if self._changes:
+        in_flight = len(self.window)
+        if self._changes or not self._quota.allows(self._now_ns, in_flight=in_flight):
             return None
-        return self._next_held(now_ns) or self._next_row()
+        if self._suspects.any and in_flight and self._suspect_is_on_its_way():
+            return None
+        return self._next_held() or self._next_row()
 
     def sent(self, parcel: Parcel, ticket: int, now_ns: int) -> None:
         """It is on its way at QoS 1."""
-        self.window.add(ticket, parcel, size=parcel.size, sent_ns=now_ns)
+        size = parcel.size
+        self.window.add(ticket, parcel, size=size, sent_ns=now_ns)
+        if not parcel.live:
+            self._share.sent(size)
 
     def settle(self, ticket: int, reason: int, now_ns: int) -> Answered | None:
         """A PUBACK came. None: it was for nothing that is known."""
         flight = self.window.settle(ticket)
         if flight is None:
             return None
+        parcel = flight.item
         verdict = verdict_of(reason)
+        if not parcel.live:
+            self._share.settled(flight.size)
+        if isinstance(parcel.item, Row):
+            self._suspects.answered(parcel.item.key)
+            if reason == QUOTA_EXCEEDED:
+                self._quota.exceeded(sent_ns=flight.sent_ns, now_ns=now_ns)
+            else:
+                self._quota.taken(sent_ns=flight.sent_ns)
         if verdict == "later":
-            self._hold(flight.item, now_ns)
-        return Answered(flight.item, verdict, flight.sent_ns)
+            self._hold(parcel, now_ns)
+        return Answered(parcel, verdict, flight.sent_ns)
 
-    def _next_held(self, now_ns: int) -> Parcel | None:
+    def _next_held(self) -> Parcel | None:
         for place, (due_ns, parcel) in enumerate(self._held):
-            if due_ns <= now_ns and self.window.has_room(parcel.size):
+            if due_ns <= self._now_ns and self.window.has_room(parcel.size):
                 del self._held[place]
                 return parcel
         return None
 
     def _next_row(self) -> Parcel | None:
-        row = self.backlog.peek()
-        if row is None or len(self._held) >= self.window.size:
+        if len(self._held) >= self.window.size:
+            return None
+        live = self.supply.live.peek()
+        past = self._next_of_backlog()
+        if live is not None and (past is None or self._share.is_lives_turn):
+            row, lane = live, self.supply.live
+        elif past is not None:
+            row, lane = past, self.supply.backlog
+        else:
             return None
         if not self.window.has_room(len(row.body) + _ENVELOPE_BYTES):
             return None
-        row, sent_before = self.backlog.take()
-        return Parcel(row, sent_before)
+        if len(self.window) and row.key in self._suspects:
+            return None  # it goes with nothing else beside it
+        is_live = row is live
+        self._share.took(live=is_live)
+        if not is_live:
+            self.bucket.take()
+        row, sent_before = self.supply.take(lane)
+        return Parcel(row, sent_before, live=is_live)
+
+    def _next_of_backlog(self) -> Row | None:
+        if self._now_ns < self._backlog_from_ns or not self.bucket.has_one:
+            return None
+        row = self.supply.backlog.peek()
+        if row is None or self._share.has_room(len(row.body) + _ENVELOPE_BYTES, window=self.window.size):
+            return row
+        return None
+
+    def _suspect_is_on_its_way(self) -> bool:
+        return any(
+            isinstance(flight.item.item, Row) and flight.item.item.key in self._suspects
+            for flight in self.window
+        )
 
     def _hold(self, parcel: Parcel, now_ns: int) -> None:
         bound_s = min(_RETRY_CAP_S, _RETRY_BASE_S * 2.0 ** min(parcel.failures, 30))

@@ -46,13 +46,13 @@ class Feed:
 
     def look(self) -> None:
         """Fetch if the drain has become short of rows."""
-        if self._drain.open and self._drain.backlog.wants() is not None:
+        if self._drain.open and self._drain.supply.wanting:
             self._short.set()
 
     async def _follow_outbox(self) -> None:
         while True:
             await self._outbox.committed()
-            self._drain.backlog.expect_more()
+            self._drain.supply.live.expect_more()
             self.look()
 
     async def _follow_announcements(self) -> None:
@@ -64,18 +64,18 @@ class Feed:
                 self._on_news()
 
     async def _fetch(self) -> None:
-        backlog = self._drain.backlog
+        supply = self._drain.supply
         while True:
             await self._short.wait()
             self._short.clear()
-            while self._drain.open and (asked := backlog.wants()) is not None:
+            while self._drain.open and (asked := supply.ask()) is not None:
                 try:
-                    rows = await self._outbox.fetch(after=asked.after, limit=backlog.batch)
+                    rows = await self._outbox.fetch(after=asked.after, limit=supply.batch)
                 except TransientError as error:
                     await self._wait_out(error)
                     continue
                 self._recover()
-                backlog.add(rows, asked=asked)
+                supply.add(rows, asked=asked)
                 self._on_news()
 
     async def _wait_out(self, error: TransientError) -> None:

@@ -13,6 +13,7 @@ Verdict = Literal["taken", "refused", "oversize", "later"]
 
 NO_SUBSCRIBER: Final = 0x10
 PACKET_TOO_LARGE: Final = 0x95
+QUOTA_EXCEEDED: Final = 0x97
 
 # Source: MQTT 5.0, 3.4.2.1, PUBACK reason codes: not authorized, topic name invalid, payload format invalid.
 _REFUSED_FOR_GOOD: Final = frozenset({0x87, 0x90, 0x99})

@@ -78,17 +78,26 @@ class Sender:
             in_flight=len(self._drain.window),
         )
 
-    def begin(self, session: Session, *, birth: Sequence[Publication]) -> None:
-        """Send on this session from now on, `birth` first."""
-        self._drain.begin(receive_maximum=session.limits.receive_maximum, birth=birth)
+    def begin(self, session: Session, *, birth: Sequence[Publication], backlog_delay_s: float = 0.0) -> None:
+        """Send on this session from now on, `birth` first, the backlog after `backlog_delay_s`."""
+        now_ns = self._clock.now().monotonic_ns
+        self._drain.begin(
+            receive_maximum=session.limits.receive_maximum,
+            birth=birth,
+            newest_key=self._outbox.newest_key,
+            backlog_from_ns=now_ns + int(backlog_delay_s * 1e9),
+        )
         self._session = session
         self.pump()
 
-    def end(self) -> None:
-        """The session is over."""
+    def end(self, *, broke: bool) -> None:
+        """The session is over. `broke`: so that a message may have been why."""
         self.flush()
         self._session = None
-        self._drain.end()
+        culprit = self._drain.end(broke_at_ns=self._clock.now().monotonic_ns if broke else None)
+        if culprit is not None:
+            self._metrics.count("delivery_culprits_total")
+            self._refuse(culprit, None, "the connection broke each time that it was sent, also by itself")
 
     def pump(self) -> None:
         """Send what may be sent."""
@@ -96,7 +105,8 @@ class Sender:
         if session is None:
             return
         now = self._clock.now()
-        while (parcel := self._drain.next(now.monotonic_ns)) is not None:
+        self._drain.look(now.monotonic_ns, newest_key=self._outbox.newest_key)
+        while (parcel := self._drain.next()) is not None:
             try:
                 self._send(session, parcel, now)
             except TransientError:
@@ -141,6 +151,7 @@ class Sender:
         """Settle with the outbox and with the metrics what has come together."""
         if self._acknowledged:
             self._outbox.acknowledge(self._acknowledged)
+            self._drain.supply.settled(self._acknowledged)
             self._acknowledged = []
         before, now = self._counted, self.statistics()
         if now == before:
@@ -178,7 +189,7 @@ class Sender:
     def _publication(self, row: Row, parcel: Parcel, now: Stamp) -> Publication:
         # A row committed before this process began may have been sent by the one before.
         is_older = row.boot != self._boot or row.committed_ns < self._began_ns
-        replay = parcel.sent_before or is_older
+        replay = parcel.sent_before or is_older or row.again
         return publication_of(row, topics=self._topics, now=now, boot=self._boot, replay=replay)
 
     def _settle_row(self, row: Row, answered: Answered, ack: Ack) -> None:
@@ -212,4 +223,5 @@ class Sender:
         self._refused_count += 1
         reason: Literal["refused", "oversize"] = "oversize" if code == PACKET_TOO_LARGE else "refused"
         self._outbox.refuse(item.key, reason=reason, code=code)
+        self._drain.supply.settled((item.key,))
         self._refusals.row(item, code, why)

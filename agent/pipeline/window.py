@@ -1,5 +1,6 @@
 """What is on its way to the broker and not yet acknowledged. Pure."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -32,6 +33,10 @@ class Window(Generic[Item]):
 
     def __len__(self) -> int:
         return len(self._flights)
+
+    def __iter__(self) -> Iterator[Flight[Item]]:
+        """In the order in which they were sent."""
+        return iter(self._flights.values())
 
     @property
     def size(self) -> int:

@@ -19,12 +19,14 @@ class Broker:
     def __init__(self, drain: Drain) -> None:
         self.drain = drain
         self.now_ns = 0
+        self.newest_key = 0
         self.sent: list[tuple[int, Parcel]] = []
 
     def serve(self) -> list[str]:
         """Send what may be sent now; what that is, by topic or `row <key>`."""
         names = []
-        while (parcel := self.drain.next(self.now_ns)) is not None:
+        self.drain.look(self.now_ns, newest_key=self.newest_key)
+        while (parcel := self.drain.next()) is not None:
             item = parcel.item
             names.append(f"row {item.key}" if isinstance(item, Row) else item.topic)
             if isinstance(item, Row) or item.qos:
@@ -43,15 +45,16 @@ def drain_of(
     *rows: Row, window: int = 3, birth: tuple[Publication, ...] = (), receive: int = 65_535
 ) -> Drain:
     drain = Drain(window=window, most_bytes=1_000_000, batch=16, random=Random(1))
-    drain.begin(receive_maximum=receive, birth=birth)
+    drain.begin(receive_maximum=receive, birth=birth, newest_key=0)
     supply(drain, *rows)
     return drain
 
 
 def supply(drain: Drain, *rows: Row) -> None:
-    ask = drain.backlog.wants()
-    assert ask is not None
-    drain.backlog.add([row for row in rows if row.key > ask.after[row.priority]], asked=ask)
+    """Answer all that the drain asks, from an outbox that holds `rows`."""
+    while (ask := drain.supply.ask()) is not None:
+        found = [row for row in rows if row.key > ask.after[row.priority]]
+        drain.supply.add(found[: drain.supply.batch], asked=ask)
 
 
 def test_birth_comes_before_rows_and_in_its_order() -> None:
@@ -116,7 +119,7 @@ def test_a_message_that_comes_too_early_is_held_back_and_the_rest_goes_on() -> N
     drain = drain_of(*(row_of(key) for key in range(1, 4)), window=2)
     broker = Broker(drain)
     broker.serve()
-    assert broker.answer(1, 0x97) == "later"
+    assert broker.answer(1, 0x80) == "later"
     assert broker.serve() == ["row 3"]
     broker.answer(2)
     broker.answer(3)
@@ -130,8 +133,8 @@ def test_a_message_that_comes_too_early_is_held_back_and_the_rest_goes_on() -> N
 def test_when_a_windows_worth_is_held_back_everything_waits() -> None:
     broker = Broker(drain_of(*(row_of(key) for key in range(1, 9)), window=2))
     broker.serve()
-    broker.answer(1, 0x97)
-    broker.answer(2, 0x97)
+    broker.answer(1, 0x80)
+    broker.answer(2, 0x80)
     assert broker.serve() == []
 
 
@@ -140,7 +143,7 @@ def test_the_wait_for_what_is_held_back_is_bounded_by_a_bound_that_doubles() -> 
     broker.serve()
     waits_s = []
     for failures in range(12):
-        broker.answer(failures + 1, 0x97)
+        broker.answer(failures + 1, 0x80)
         held_ns = broker.now_ns
         while not broker.serve():
             broker.now_ns += SECOND // 20
@@ -153,7 +156,7 @@ def test_a_held_announcement_gives_way_to_a_newer_one() -> None:
     drain = drain_of(birth=(HEALTH,), window=1)
     broker = Broker(drain)
     broker.serve()
-    broker.answer(1, 0x97)
+    broker.answer(1, 0x80)
     drain.announce([Publication("base/health", b"degraded", retain=True)])
     assert broker.serve() == ["base/health"]
     broker.answer(2)
@@ -181,7 +184,7 @@ def test_a_new_session_sends_again_what_was_on_its_way() -> None:
     broker.answer(1)
     broker.serve()
     drain.end()
-    drain.begin(receive_maximum=10, birth=())
+    drain.begin(receive_maximum=10, birth=(), newest_key=0)
     supply(drain, *rows[1:])
     broker.serve()
     broker.answer(4)
@@ -194,13 +197,13 @@ def test_a_new_session_sends_again_what_was_on_its_way() -> None:
 def test_an_answer_of_an_earlier_session_is_for_nothing() -> None:
     drain = drain_of(row_of(1))
     Broker(drain).serve()
-    drain.begin(receive_maximum=10, birth=())
+    drain.begin(receive_maximum=10, birth=(), newest_key=0)
     assert drain.settle(1, 0, 0) is None
 
 
 def test_it_is_idle_only_when_all_is_answered_and_the_outbox_has_no_more() -> None:
     drain = Drain(window=3, most_bytes=1_000, batch=4, random=Random(1))
-    drain.begin(receive_maximum=10, birth=(ONLINE,))
+    drain.begin(receive_maximum=10, birth=(ONLINE,), newest_key=0)
     broker = Broker(drain)
     idle = [drain.idle]
     broker.serve()
@@ -209,6 +212,6 @@ def test_it_is_idle_only_when_all_is_answered_and_the_outbox_has_no_more() -> No
     idle.append(drain.idle)
     supply(drain)
     idle.append(drain.idle)
-    drain.backlog.expect_more()
+    drain.supply.live.expect_more()
     idle.append(drain.idle)
     assert idle == [False, False, False, True, False]

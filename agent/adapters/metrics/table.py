@@ -88,6 +88,7 @@ TABLE: Final = (
         "Messages that the broker will never take, by reason code.",
         ("code",),
     ),
+    Metric("delivery_culprits_total", "count", "Rows set aside because with each the connection broke."),
     Metric("delivery_in_flight", "gauge", "Messages at QoS 1 without an acknowledgement yet."),
     Metric("link_connected", "gauge", "1 while there is a session with the broker, else 0."),
     Metric("link_attempts_failed_total", "count", "Attempts to connect that failed, by cause.", ("cause",)),
