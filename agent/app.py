@@ -32,6 +32,7 @@ from agent.pipeline.handover import Handover
 from agent.pipeline.health import Health, Machine
 from agent.pipeline.inference import InferenceWorker
 from agent.pipeline.introduction import Introduction
+from agent.pipeline.keeping import Keeping
 from agent.pipeline.overload import Overload
 from agent.pipeline.reload import Reload, Rereading
 from agent.pipeline.renewal import Renewal
@@ -42,7 +43,7 @@ from agent.pipeline.supervise import Ticks, feed_watchdog, measure_loop_lag, sta
 from agent.pipeline.swap import Load, Models, ModelSwap
 from agent.pipeline.timekeeping import Timekeeping
 from agent.pipeline.upgrading import Upgrading
-from agent.ports import Inbound, ModelUpgrade
+from agent.ports import ModelUpgrade
 from agent.serving.lane_plan import LanePlan
 from agent.serving.model_loading import digest_of
 from agent.settings import Settings
@@ -185,6 +186,14 @@ class Agent:
             publish_empty=policy.publish.detections == "always",
             expiry_overrides_s={str(stream): seconds for stream, seconds in policy.publish.expiry_s.items()},
         )
+        self.keeping = Keeping(
+            until=policy.publish.keep_until,
+            outbox=outbox,
+            topics=topics,
+            clock=clock,
+            metrics=metrics,
+            on_sendable=self._on_sendable,
+        )
         self.delivery = Delivery(
             link=link,
             outbox=outbox,
@@ -198,8 +207,9 @@ class Agent:
             max_message_bytes=policy.publish.max_message_bytes,
             random=SystemRandom(),
             on_condition=self.health.report,
-            on_inbound=_ignore,
-            on_connected=self.introduction.connected,
+            on_inbound=self.keeping.receive,
+            on_connected=self._on_connected,
+            subscriptions=self.keeping.subscriptions,
         )
         self.timekeeping = Timekeeping(known=known_time, on_condition=self.health.report)
         certificates = link.watch()
@@ -301,6 +311,13 @@ class Agent:
             f"{self.delivery.statistics().acknowledged} acknowledged"
         )
 
+    def _on_connected(self, outage: payloads.LastOffline | None) -> None:
+        self.introduction.connected(outage)
+        self.keeping.connected()
+
+    def _on_sendable(self) -> None:
+        self.delivery.send_again()
+
     def _on_applied(self, document: PolicyDocument) -> None:
         self.eventing.config_version = self.health.config_version = document.version
         self.introduction.applied(document.version)
@@ -325,7 +342,3 @@ class Agent:
             metrics=self._metrics,
             on_condition=self.health.report,
         )
-
-
-def _ignore(_message: Inbound) -> None:
-    """Nothing is subscribed to but our own state, which delivery looks at itself."""

@@ -70,7 +70,7 @@ class Ending:
                     task.cancel()
 
     async def when_captured(self, stages: Stages, stop: asyncio.Event) -> None:
-        """Files that are read once: go on until the last of their messages has been acknowledged."""
+        """Files that are read once: go on until the broker has the last of their messages."""
         await all_ended(
             [
                 task
@@ -91,6 +91,7 @@ class Ending:
 
     async def _is_drained(self) -> bool:
         try:
-            return not (await self._outbox.statistics()).rows
+            statistics = await self._outbox.statistics()
         except TransientError:
             return False
+        return statistics.rows == statistics.at_broker

@@ -92,6 +92,7 @@ async def run_agent(
         metrics=metrics,
         max_bytes=settings.outbox.max_bytes,
         max_age_s=settings.outbox.max_age_s,
+        keep_until=document.policy.publish.keep_until,
         on_condition=outbox_is,
         on_tick=lambda: ticks.tick("outbox"),
     )

@@ -262,6 +262,8 @@ class Row:
     captured: Stamp | None
     committed_ns: int
     boot: str
+    again: bool = False
+    """The broker has had it, and it is sent once more because its consumer has not."""
 
     @property
     def trace(self) -> str:

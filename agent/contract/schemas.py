@@ -18,6 +18,7 @@ from agent.contract.payloads import (
     Telemetry,
 )
 from agent.contract.policy import PolicyDocument
+from agent.contract.stored import Ack
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -30,6 +31,7 @@ PAYLOADS: Final[Mapping[str, type[BaseModel]]] = {
     "heartbeat": Heartbeat,
     "info": Info,
     "log": Log,
+    "ack": Ack,
 }
 """By the first level of their topic below the node's base."""
 
@@ -54,7 +56,7 @@ def schema_of(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def payload_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The schema of a payload that we write; readers ignore what they do not know, so it is open."""
+    """The schema of a payload; readers ignore what they do not know, as we do, so it is open."""
     schema: dict[str, Any] = {
         "$schema": DIALECT,
         **_open(model.model_json_schema(mode="serialization", by_alias=True)),

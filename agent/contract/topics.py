@@ -72,6 +72,20 @@ class Topics:
     def log(self) -> str:
         return self.below("log")
 
+    @property
+    def acks(self) -> str:
+        """The filter of what consumers say they have stored."""
+        return self.below("ack/#")
+
+    def acked_stream(self, topic: str) -> Stream | None:
+        """The stream that an ack's topic is about; None: it is not an ack's topic.
+
+        >>> Topics("plant", "n1").acked_stream("edge/v1/plant/n1/ack/detections/door")
+        'detections/door'
+        """
+        stream = topic.removeprefix(self.below("ack/"))
+        return Stream(stream) if stream and stream != topic else None
+
 
 def detections_stream(source: SourceName) -> Stream:
     """The stream of a camera's detections."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 from agent.contract import payloads
@@ -83,7 +84,8 @@ class FakeOutbox:
             for row in self.rows.values()
             if row.key > after.get(row.priority, 0) and row.key not in hidden
         ]
-        return sorted(wanted, key=lambda row: (_RANK[row.priority], row.key))[:limit]
+        ordered = sorted(wanted, key=lambda row: (_RANK[row.priority], row.key))[:limit]
+        return [replace(row, again=row.key in self.again) for row in ordered]
 
     def acknowledge(self, keys: Sequence[int]) -> None:
         if self.until == "acknowledged":

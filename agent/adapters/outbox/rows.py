@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from agent.adapters.outbox.faults import DamagedStoreError
-from agent.adapters.outbox.schema import RANKS
+from agent.adapters.outbox.schema import RANKS, SEND_AGAIN
 from agent.domain.ids import Stream
 from agent.domain.stamp import Stamp
 from agent.ports import Draft, Row
@@ -24,7 +24,7 @@ _COLUMNS: Final = (
     *("captured_wall_ns", "captured_monotonic_ns", "committed_ns", "expiry_s", "content_type", "properties"),
     *("crc", "body"),
 )
-_SELECT: Final = f"SELECT {', '.join(_COLUMNS)} FROM message "  # noqa: S608
+_SELECT: Final = f"SELECT {', '.join(_COLUMNS)}, at_broker FROM message "  # noqa: S608
 
 _CHUNKS: Final = (64, 8, 1)
 """Rows per statement. Each step of a statement gives the interpreter lock away, and under a busy event loop
@@ -147,7 +147,7 @@ def _insert_statement(rows: int) -> str:
 def _decode(
     columns: tuple[Any, ...], *, epoch: str, streams: Mapping[int, Stream], boots: Mapping[int, str]
 ) -> Stored:
-    *head, crc, body = columns
+    *head, crc, body, at_broker = columns
     key, rank, stream_id, seq, size, boot_id, synced, made_wall, made_monotonic, *rest = head
     captured_wall, captured_monotonic, committed_ns, expiry_s, content_type, properties = rest
     placed = Placed(key, stream_id, seq, size)
@@ -168,6 +168,7 @@ def _decode(
         captured=None if captured_wall is None else Stamp(captured_wall, captured_monotonic),
         committed_ns=committed_ns,
         boot=boots[boot_id],
+        again=at_broker == SEND_AGAIN,
     )
     return Stored(row=row, placed=placed, synced=bool(synced))
 

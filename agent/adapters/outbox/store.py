@@ -74,6 +74,7 @@ class Store:
         self._untold = True
         self._tidied_ns = clock.now().monotonic_ns - _TIDY_EVERY_NS
         self._unsynced_since_ns: int | None = None
+        self._ignored: dict[Stream, str] = {}
 
     @property
     def next_key(self) -> int:
@@ -123,7 +124,9 @@ class Store:
                 kept.step()
         for ack, why in ignored:
             self._metrics.count("outbox_stored_ignored_total", reason=why)
-            log.info("outbox.stored_ignored", stream=ack.stream, epoch=ack.epoch, seq=ack.seq, reason=why)
+            if self._ignored.get(ack.stream) != why and len(self._ignored) < _MOST_TOLD:
+                self._ignored[ack.stream] = why
+                log.info("outbox.stored_ignored", stream=ack.stream, epoch=ack.epoch, seq=ack.seq, reason=why)
 
     def replay(self, stream: Stream, epoch: str, first: int, last: int) -> Replay | None:
         """As the port says."""

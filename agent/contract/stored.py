@@ -1,0 +1,44 @@
+"""`B/ack/{stream…}`: how far a consumer has stored a stream. Read from the broker, so believed in nothing."""
+
+import json
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agent.contract.explain import explain
+from agent.contract.json_text import read_json
+from agent.contract.problems import FaultyDocumentError
+
+
+class Ack(BaseModel):
+    """The consumer has every message of the stream up to `seq`; what was declared lost counts as had."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    epoch: Annotated[
+        str, Field(min_length=1, max_length=64, description="As the messages carry it; another is ignored.")
+    ]
+    seq: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=2**53 - 1,
+            description="The highest number up to which nothing is missing.",
+        ),
+    ]
+
+
+def read_ack(payload: bytes) -> Ack:
+    """What a consumer says.
+
+    Raises:
+        FaultyDocumentError: it says nothing of the kind; with its code, and a sentence for a person.
+    """
+    document = read_json(payload)
+    if document.problems:
+        raise FaultyDocumentError(document.problems)
+    try:
+        return Ack.model_validate_json(json.dumps(document.root.plain()), strict=True)
+    except ValidationError as error:
+        problems = explain(error, schema=Ack.model_json_schema(), line_of=document.line_of, file=None)
+        raise FaultyDocumentError(problems) from error
