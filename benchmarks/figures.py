@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Final, Literal, assert_never
+from typing import Final, Generic, Literal, TypeVar, assert_never
 
 from agent.report import Percentiles
 from benchmarks.footage import RATE_HZ
@@ -15,6 +15,9 @@ from benchmarks.whole_agent import AgentRun
 from benchmarks.worker import WorkerRun
 
 Rule = Literal["median", "most", "sum"]
+
+Measured = TypeVar("Measured")
+"""What a benchmark measures in one round."""
 
 PERCENTILES: Final = ("p50", "p95", "p99", "max")
 
@@ -83,12 +86,12 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(Generic[Measured]):
     """How a figure comes of a round, and by `rule` of all rounds: peaks and longest blocks are the worst."""
 
     name: str
     unit: str
-    of: Callable[[Round], float]
+    of: Callable[[Measured], float]
     rule: Rule = "median"
 
 
@@ -106,7 +109,7 @@ def _rate_of(run: RunName) -> Callable[[Round], float]:
     return lambda each: each.agent[run].rate_hz
 
 
-MEASURES: Final = (
+MEASURES: Final[tuple[Measure[Round], ...]] = (
     Measure("memory_frames_over_raw", "x", lambda r: r.over_raw("all_lanes")),
     Measure("memory_frames_over_raw_one_lane", "x", lambda r: r.over_raw("one_lane")),
     Measure("agent_over_raw_t2", "x", lambda r: r.agent["all_lanes"].rate_hz / r.raw_t2_hz),
@@ -138,7 +141,7 @@ MEASURES: Final = (
     Measure("camera_frames_dropped", "", lambda r: _dropped(r.agent["camera"]), "sum"),
 )
 
-PEER_MEASURES: Final = (
+PEER_MEASURES: Final[tuple[Measure[Round], ...]] = (
     Measure("agent_over_ultralytics", "x", lambda r: r.agent["all_lanes"].rate_hz / _peer(r).exported_hz),
     Measure(
         "agent_over_ultralytics_same_graph",
@@ -163,7 +166,7 @@ def figures_of(rounds: Sequence[Round]) -> list[Figure]:
     measures = [*MEASURES]
     if all(each.peer is not None for each in rounds):
         measures += PEER_MEASURES
-    return [_over_rounds(measure, rounds) for measure in measures]
+    return [over_rounds(measure, rounds) for measure in measures]
 
 
 def errors_of(agreement: Agreement | None) -> list[Figure]:
@@ -180,9 +183,7 @@ def errors_of(agreement: Agreement | None) -> list[Figure]:
 def latencies_of(rounds: Sequence[Round]) -> list[Figure]:
     """`{run}_{stage}_{percentile}_ms` of each stage between capture and PUBACK, for the agent's runs."""
     return [
-        _over_rounds(
-            Measure(f"{run}_{stage}_{percentile}_ms", "ms", _latency(run, stage, percentile)), rounds
-        )
+        over_rounds(Measure(f"{run}_{stage}_{percentile}_ms", "ms", _latency(run, stage, percentile)), rounds)
         for run in RUNS
         for stage in stages_of(rounds, run)
         for percentile in PERCENTILES
@@ -201,7 +202,8 @@ def _peer(each: Round) -> PeerRound:
     return each.peer
 
 
-def _over_rounds(measure: Measure, rounds: Sequence[Round]) -> Figure:
+def over_rounds(measure: Measure[Measured], rounds: Sequence[Measured]) -> Figure:
+    """One number over all rounds, by the measure's rule."""
     per_round = tuple(measure.of(each) for each in rounds)
     return Figure(measure.name, measure.unit, round(_whole(measure.rule, per_round), 6), per_round)
 

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from agent.adapters.logs.configure import configure_logging
 from agent.adapters.logs.scrub import Scrubber
@@ -26,6 +26,7 @@ from benchmarks.footage import render_footage
 from benchmarks.lanes import both_lanes, usable_cores, warm_up_of
 from benchmarks.peers.agreement import compare
 from benchmarks.peers.peer import running_peer
+from benchmarks.progress import progress_bar
 from benchmarks.rounds import Bench
 from benchmarks.subject import SERVED_GRAPH, Subjects, default_model, read_subject
 from benchmarks.tables import print_tables
@@ -69,7 +70,7 @@ def main(
     rounds = rounds or (1 if quick else _ROUNDS)
     frames = frames or (_QUICK_FRAMES if quick else _FRAMES)
     try:
-        with _progress() as progress, tempfile.TemporaryDirectory(prefix="nanofleet-bench-") as name:
+        with progress_bar() as progress, tempfile.TemporaryDirectory(prefix="nanofleet-bench-") as name:
             measured, errors, described = _measure(
                 Path(name),
                 model or default_model(),
@@ -134,12 +135,6 @@ def _measure(
 def _console() -> Console:
     """As wide as the terminal, or else as wide as the tables want to be."""
     return Console() if sys.stdout.isatty() else Console(width=_WIDTH)
-
-
-def _progress() -> Progress:
-    """On stderr: stdout is for the tables."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    return Progress(*columns, console=Console(stderr=True))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The figures for a person: what was reached, how it spread over the rounds, and what is wanted later."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from rich.console import Console
@@ -40,22 +40,24 @@ def print_tables(
     console: Console, figures: Sequence[Figure], rounds: Sequence[Round], environment: Environment
 ) -> None:
     """Everything that `--json` writes, with the spread over the rounds."""
-    console.print(_environment(environment))
-    console.print(_figures(figures))
+    console.print(environment_table(environment))
+    console.print(figures_table(figures, GOALS))
     latencies = {figure.name: figure.value for figure in latencies_of(rounds)}
     for run in RUNS:
         console.print(f"Latency in ms: {RUNS[run].caption}", style="italic")
         console.print(_latencies(run, stages_of(rounds, run), latencies))
 
 
-def _environment(environment: Environment) -> Table:
+def environment_table(environment: Environment) -> Table:
+    """Where it was measured."""
     table = Table(show_header=False, box=None)
     for key, value in environment.items():
         table.add_row(key, str(value))
     return table
 
 
-def _figures(figures: Sequence[Figure]) -> Table:
+def figures_table(figures: Sequence[Figure], goals: Mapping[str, str]) -> Table:
+    """The figures with their spread, beside their goals."""
     table = Table(title="Figures", title_justify="left")
     table.add_column("figure", no_wrap=True)
     table.add_column("value", justify="right")
@@ -64,7 +66,7 @@ def _figures(figures: Sequence[Figure]) -> Table:
     table.add_column("goal")
     for figure in figures:
         spread = f"{_short(min(figure.per_round))} … {_short(max(figure.per_round))}"
-        table.add_row(figure.name, _short(figure.value), figure.unit, spread, GOALS.get(figure.name, ""))
+        table.add_row(figure.name, _short(figure.value), figure.unit, spread, goals.get(figure.name, ""))
     return table
 
 

@@ -1,0 +1,1 @@
+"""How fast what is stored reaches the broker, beside clients that store nothing."""
