@@ -47,7 +47,7 @@ class Continuity:
     """Follows the streams of any number of nodes.
 
     A gap is judged between the first and the last number seen of a stream: a consumer that joined late does
-    not miss what came before.
+    not miss what came before. One that stores everything asks for it `from_start`: numbers begin at 0.
 
     >>> continuity = Continuity()
     >>> head = {"site": "plant", "node": "n1", "epoch": "01J"}
@@ -60,9 +60,12 @@ class Continuity:
     True
     >>> continuity.missing(), continuity.declared_lost
     ({}, 3)
+    >>> [(key.stream, seq) for key, seq in continuity.complete().items()]
+    [('detections/door', 9), ('loss', 1)]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, from_start: bool = False) -> None:
+        self._from_start = from_start
         self._seen: dict[StreamKey, _Seen] = {}
         self.received = 0
         """Messages that were new."""
@@ -83,8 +86,20 @@ class Continuity:
 
     def missing(self) -> dict[StreamKey, list[tuple[int, int]]]:
         """Per stream the ranges (first, last) that were neither received nor declared lost."""
-        gaps = {key: seen.gaps() for key, seen in self._seen.items()}
+        gaps = {key: [*self._head(seen), *seen.gaps()] for key, seen in self._seen.items()}
         return {key: ranges for key, ranges in gaps.items() if ranges}
+
+    def complete(self) -> dict[StreamKey, int]:
+        """Per stream the highest number up to which nothing is missing: what `B/ack/{stream}` may say."""
+        return {key: seen.ranges[0][1] for key, seen in self._seen.items() if not self._head(seen)}
+
+    def forgo(self, key: StreamKey, first: int, last: int) -> None:
+        """Miss `first` to `last` no longer, because the node has them no more: it has said so to a replay."""
+        self._seen.setdefault(key, _Seen()).add(first, last)
+
+    def _head(self, seen: _Seen) -> list[tuple[int, int]]:
+        first = seen.ranges[0][0]
+        return [(0, first - 1)] if self._from_start and first > 0 else []
 
     def _declare(self, key: StreamKey, message: Mapping[str, Any]) -> None:
         self.declared_lost += message["count"]

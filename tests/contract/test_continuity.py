@@ -52,3 +52,28 @@ def test_loss_of_unknown_range_is_counted_and_closes_nothing() -> None:
 
     assert continuity.missing() == {DOOR: [(2, 2)]}
     assert continuity.declared_lost == 8
+
+
+def test_who_stores_everything_misses_what_came_before_the_first_number_seen() -> None:
+    continuity = Continuity(from_start=True)
+    see(continuity, 3, 4)
+    assert continuity.missing() == {DOOR: [(0, 2)]}
+    assert continuity.complete() == {}
+    see(continuity, 0, 1)
+    assert (continuity.missing(), continuity.complete()) == ({DOOR: [(2, 2)]}, {DOOR: 1})
+
+
+def test_what_is_forgone_is_missed_no_longer() -> None:
+    continuity = Continuity(from_start=True)
+    see(continuity, 3, 6)
+    continuity.forgo(DOOR, 0, 2)
+    assert (continuity.missing(), continuity.complete()) == ({DOOR: [(4, 5)]}, {DOOR: 3})
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=80))
+def test_what_is_complete_ends_where_the_first_gap_begins(seqs: list[int]) -> None:
+    continuity = Continuity(from_start=True)
+    see(continuity, *seqs)
+    missing = [first for ranges in continuity.missing().values() for first, _last in ranges]
+    upto = continuity.complete().get(DOOR, -1)
+    assert upto + 1 == min(missing, default=max(seqs) + 1)
