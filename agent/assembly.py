@@ -12,6 +12,7 @@ from agent.adapters.cameras.video_file import VideoFileCamera
 from agent.adapters.mqtt import MqttLink, TlsFiles
 from agent.adapters.onnx.anomaly import OnnxAnomaly
 from agent.adapters.onnx.detector import OnnxDetector
+from agent.adapters.outbox.bounds import Bounds, Limit
 from agent.adapters.sensors.system import SystemSensor
 from agent.adapters.system.temperature import HEATED_BY_INFERENCE, temperatures_c
 from agent.adapters.system.time_floor import TimeFloor
@@ -27,8 +28,18 @@ from agent.pipeline.results import Result
 from agent.pipeline.scheduler import Scheduler
 from agent.pipeline.swap import Admitted
 from agent.pipeline.windows import WindowAssembler
-from agent.ports import AnomalyModel, Clock, DetectorModel, FrameSource, Metrics, Model, ReadingSource
+from agent.ports import (
+    AnomalyModel,
+    Clock,
+    DetectorModel,
+    FrameSource,
+    Metrics,
+    Model,
+    Priority,
+    ReadingSource,
+)
 from agent.settings import Settings, resolve_media
+from agent.settings.outbox import OutboxSettings
 
 
 def link(settings: Settings, *, clock: Clock, known_time: TimeFloor | None = None) -> MqttLink:
@@ -52,6 +63,30 @@ def link(settings: Settings, *, clock: Clock, known_time: TimeFloor | None = Non
         username=broker.username,
         password_file=broker.password_file,
         dial_timeout_s=broker.connect_timeout_s,
+    )
+
+
+def outbox_bounds(settings: OutboxSettings) -> Bounds:
+    """What may wait, in bytes and seconds."""
+    percent, ages_s = settings.max_percent, settings.max_ages_s
+    kinds: dict[Priority, tuple[int | None, int | None]] = {
+        "event": (percent.events, ages_s.events),
+        "result": (percent.result, ages_s.result),
+        "snapshot": (percent.snapshots, ages_s.snapshots),
+        "telemetry": (percent.telemetry, ages_s.telemetry),
+        "detection": (percent.detections, ages_s.detections),
+    }
+    return Bounds(
+        max_bytes=settings.max_bytes,
+        max_age_s=settings.max_age_s,
+        reserve_bytes=settings.max_bytes * settings.reserve_percent // 100,
+        limits={
+            priority: Limit(
+                max_bytes=settings.max_bytes * (100 if most is None else most) // 100,
+                max_age_s=settings.max_age_s if age_s is None else age_s,
+            )
+            for priority, (most, age_s) in kinds.items()
+        },
     )
 
 

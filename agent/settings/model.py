@@ -14,24 +14,8 @@ from agent.contract.parts import Name, Part
 from agent.settings.broker import BrokerSettings
 from agent.settings.grants import PipeSettings, SecretSettings
 from agent.settings.hosts import HostRule
+from agent.settings.outbox import OutboxSettings
 from agent.settings.paths import SettingsPath
-
-
-class OutboxSettings(Part):
-    """`[outbox]`: messages that wait on disk for the broker."""
-
-    max_bytes: Annotated[
-        int,
-        Field(
-            ge=1_048_576,
-            description="Most bytes of messages that wait. Beyond it the oldest of the lowest priority are "
-            "dropped, and declared lost.",
-        ),
-    ] = 536_870_912
-    max_age_s: Annotated[
-        int,
-        Field(ge=60, description="Seconds after which a waiting message is dropped, and declared lost."),
-    ] = 2_592_000
 
 
 @dataclass(frozen=True, slots=True)

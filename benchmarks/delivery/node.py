@@ -15,6 +15,7 @@ from agent.adapters.logs.scrub import Scrubber
 from agent.adapters.metrics.prometheus import PrometheusMetrics
 from agent.adapters.mqtt import MqttLink, TlsFiles
 from agent.adapters.outbox import SqliteOutbox
+from agent.adapters.outbox.bounds import Bounds
 from agent.adapters.system.clock import SystemClock
 from agent.contract.topics import Topics
 from agent.pipeline.announcements import Announcements
@@ -27,6 +28,7 @@ _KEEPALIVE_S: Final = 20
 _STOP_S: Final = 5.0
 _MOST_BYTES: Final = 1 << 32
 _MAX_AGE_S: Final = 2_592_000
+_COMMIT_INTERVAL_S: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +59,8 @@ async def open_outbox(
         node=place.node,
         clock=clock,
         metrics=metrics,
-        max_bytes=_MOST_BYTES,
-        max_age_s=_MAX_AGE_S,
+        bounds=Bounds(max_bytes=_MOST_BYTES, max_age_s=_MAX_AGE_S),
+        commit_interval_s=_COMMIT_INTERVAL_S,
         on_tick=lambda: ticks.tick("outbox"),
     )
     try:

@@ -116,6 +116,35 @@ def test_settings_cannot_be_changed(write: WriteSettings) -> None:
         ),
         (MINIMAL + '[secrets.Cam]\nusername = "u"\n', 5, "secrets.Cam", "is no name", ""),
         (MINIMAL + "[outbox]\nmax_bytes = 5\n", 6, "outbox.max_bytes", "at least 1048576", "dropped"),
+        (
+            MINIMAL + "[outbox]\nreserve_percent = 30\nmax_percent.detections = 80\n",
+            5,
+            "outbox",
+            "max_percent.detections is 80, and reserve_percent keeps 30 for events: at most 70 is wanted",
+            "",
+        ),
+        (MINIMAL + "[outbox]\nreserve_percent = 50\n", 5, "outbox", "nothing would be sure for det", ""),
+        (
+            MINIMAL + "[outbox]\nmax_percent.events = 10\n",
+            5,
+            "outbox",
+            "less than the 20 that reserve_percent keeps",
+            "",
+        ),
+        (
+            MINIMAL + "[outbox]\nmax_age_s = 3600\nmax_ages_s.telemetry = 7200\n",
+            5,
+            "outbox",
+            "max_ages_s.telemetry is 7200, longer than max_age_s",
+            "",
+        ),
+        (
+            MINIMAL + "[outbox]\ncommit_interval_ms = 5000\n",
+            6,
+            "outbox.commit_interval_ms",
+            "from 0 to 1000 is wanted here, not 5000",
+            "flash",
+        ),
     ],
 )
 def test_wrong_settings_are_told_by_line_and_path(

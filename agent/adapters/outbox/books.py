@@ -2,11 +2,14 @@
 
 import sqlite3
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 
+from agent.adapters.outbox.bounds import priority_of
 from agent.adapters.outbox.faults import DamagedStoreError
 from agent.domain.ids import Stream
+from agent.ports import Priority
 
 _COLUMNS = "id, name, next_seq, ceiling, unnumbered, acknowledged, lost, waiting_bytes"
 
@@ -81,6 +84,13 @@ class Books:
     @property
     def waiting_bytes(self) -> int:
         return sum(tally.waiting_bytes for tally in self.all())
+
+    def bytes_by_priority(self) -> Counter[Priority]:
+        """The same, parted."""
+        held: Counter[Priority] = Counter()
+        for tally in self.all():
+            held[priority_of(tally.stream)] += tally.waiting_bytes
+        return held
 
     @property
     def names(self) -> Mapping[int, Stream]:

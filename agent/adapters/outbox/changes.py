@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agent.adapters.outbox import refused, rows
 from agent.adapters.outbox.books import Books
-from agent.adapters.outbox.bounds import Present
+from agent.adapters.outbox.bounds import Bounds, Present
 from agent.adapters.outbox.dropping import Dropper
 from agent.adapters.outbox.kept import Kept
 from agent.adapters.outbox.ledger import Entry, Ledger
@@ -33,20 +33,22 @@ class SetAside:
 class Changes:
     """`save` ends a transaction, before it is committed; then `settle` or `discard` has to be called."""
 
-    def __init__(self, *, connection: sqlite3.Connection, meta: Meta, max_bytes: int) -> None:
+    def __init__(self, *, connection: sqlite3.Connection, meta: Meta, bounds: Bounds) -> None:
         self._connection = connection
         self.boot_id = 0
         """Of the rows to come; `Store.begin` sets it."""
         self.books = Books(connection)
         self.ledger = Ledger(connection)
-        self._dropper = Dropper(connection=connection, books=self.books, ledger=self.ledger, epoch=meta.epoch)
+        self._dropper = Dropper(
+            connection=connection, books=self.books, ledger=self.ledger, epoch=meta.epoch, bounds=bounds
+        )
         self.kept = Kept(connection=connection, books=self.books, epoch=meta.epoch)
         self.numbering = Numbering(
             connection=connection,
             books=self.books,
             dropper=self._dropper,
             next_key=meta.next_key,
-            max_bytes=max_bytes,
+            bounds=bounds,
         )
 
     def write(self, work: Work, present: Present, *, limit_bytes: int) -> list[SetAside]:

@@ -86,8 +86,8 @@ class Reports:
 
     `opened`: the first attempt to open has ended (with the error that forbids to go on); `epoch`: a file is
     open, and which key in it is the newest; `released`: so many drafts and bytes no longer take up room in
-    the queue; `news`: there may be more to send, up to that key; `condition`: as `ports.Condition`; `ended`: the
-    thread is done, with what it died of, if it did.
+    the queue; `news`: there may be more to send, up to that key; `condition`: as `ports.Condition`;
+    `ended`: the thread is done, with what it died of, if it did.
     """
 
     opened: Callable[[NanofleetError | None], None]

@@ -8,21 +8,28 @@ from typing import Final
 
 from agent.adapters.outbox import rows
 from agent.adapters.outbox.books import Books
+from agent.adapters.outbox.bounds import Bounds
 from agent.adapters.outbox.ledger import Drop, Ledger, drops
 from agent.adapters.outbox.rows import Placed
-from agent.adapters.outbox.schema import RANKS
+from agent.adapters.outbox.schema import RANKS, STRICT
 from agent.contract.payloads import LossReason
 from agent.domain.ids import Stream
+from agent.ports import Priority
 
 _STEP: Final = 256
 """Rows looked at a time."""
+
+_BULK: Final = tuple(priority for priority in RANKS if priority not in STRICT)
 
 
 class Dropper:
     """All of it inside the caller's transaction."""
 
-    def __init__(self, *, connection: sqlite3.Connection, books: Books, ledger: Ledger, epoch: str) -> None:
+    def __init__(
+        self, *, connection: sqlite3.Connection, books: Books, ledger: Ledger, epoch: str, bounds: Bounds
+    ) -> None:
         self._connection = connection
+        self._bounds = bounds
         self._books = books
         self._ledger = ledger
         self._epoch = epoch
@@ -72,22 +79,40 @@ class Dropper:
         self._dropped[stream, "damaged"] += skipped
 
     def evict(self, *, to_bytes: int, at_wall_ns: int, spare: int = 0) -> None:
-        """Drop the oldest of the lowest priority until what waits fits; `spare` what ranks before it."""
-        excess = self._books.waiting_bytes - to_bytes
-        for rank in reversed(range(spare, len(RANKS))):
-            while excess > 0:
-                where = "WHERE rank = ? ORDER BY key LIMIT ?"
-                chosen: list[Placed] = []
-                for placed in rows.place(self._connection, where, (rank, _STEP)):
-                    if excess <= 0:
-                        break
-                    chosen.append(placed)
-                    excess -= placed.size
-                if not chosen:
-                    break
-                self.drop(chosen, "evicted", at_wall_ns=at_wall_ns)
+        """Drop the oldest of the lowest priority until what waits fits; `spare` what ranks before it.
+
+        Each priority has to fit its own bound first, then what is not strict what the reserve leaves, then
+        all together `to_bytes`.
+        """
+        held = self._books.bytes_by_priority()
+        for priority in RANKS[spare:]:
+            excess = held[priority] - self._bounds.most_bytes(priority)
+            held[priority] -= self._evict(priority, excess, at_wall_ns=at_wall_ns)
+        for among, most in ((_BULK, self._bounds.bulk_bytes), (RANKS, to_bytes)):
+            excess = sum(held[priority] for priority in among) - most
+            for priority in reversed(among):
+                if RANKS.index(priority) >= spare:
+                    freed = self._evict(priority, excess, at_wall_ns=at_wall_ns)
+                    held[priority] -= freed
+                    excess -= freed
 
     def take(self) -> Counter[tuple[Stream, LossReason]]:
         """What was dropped since this was last asked."""
         dropped, self._dropped = self._dropped, Counter()
         return dropped
+
+    def _evict(self, priority: Priority, excess: int, *, at_wall_ns: int) -> int:
+        """Drop the oldest of `priority` until `excess` bytes are gone, or all of them; how many went."""
+        freed = 0
+        while freed < excess:
+            where = "WHERE rank = ? ORDER BY key LIMIT ?"
+            chosen: list[Placed] = []
+            for placed in rows.place(self._connection, where, (RANKS.index(priority), _STEP)):
+                if freed >= excess:
+                    break
+                chosen.append(placed)
+                freed += placed.size
+            if not chosen:
+                break
+            self.drop(chosen, "evicted", at_wall_ns=at_wall_ns)
+        return freed

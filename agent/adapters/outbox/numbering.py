@@ -9,6 +9,7 @@ from typing import Final
 
 from agent.adapters.outbox import rows
 from agent.adapters.outbox.books import Books
+from agent.adapters.outbox.bounds import Bounds
 from agent.adapters.outbox.dropping import Dropper
 from agent.adapters.outbox.meta import write_meta
 from agent.adapters.outbox.rows import Moment, Placed
@@ -31,12 +32,12 @@ class Numbering:
         books: Books,
         dropper: Dropper,
         next_key: int,
-        max_bytes: int,
+        bounds: Bounds,
     ) -> None:
         self._connection = connection
         self._books = books
         self._dropper = dropper
-        self._max_bytes = max_bytes
+        self._bounds = bounds
         self.next_key = next_key
         self._given_key = next_key
         self._commits: deque[tuple[int, int]] = deque(maxlen=512)
@@ -56,7 +57,7 @@ class Numbering:
         )
 
     def insert(self, drafts: Sequence[Draft], moment: Moment) -> None:
-        """Store `drafts` in order. One that alone is larger than all that may wait is dropped as oversize."""
+        """Store `drafts` in order. One larger than all of its priority may be is dropped as oversize."""
         numbers: dict[Stream, int] = {}
         grown: Counter[Stream] = Counter()
         oversize: defaultdict[Stream, list[int]] = defaultdict(list)
@@ -69,7 +70,7 @@ class Numbering:
             numbers[stream] = seq + 1
             if draft.priority not in STRICT:
                 bulk.add(stream)
-            if size > self._max_bytes:
+            if size > self._bounds.most_bytes(draft.priority):
                 oversize[stream].append(seq)
                 continue
             grown[stream] += size

@@ -45,9 +45,6 @@ QUEUE_BYTES: Final = 16 << 20
 HELD_BYTES: Final = 16 << 20
 """What is held in memory while the disk refuses; beyond it drafts are dropped, and declared later."""
 
-COMMIT_INTERVAL_S: Final = 0.1
-"""Messages that follow on each other faster than this are committed together."""
-
 ANSWER_WITHIN_S: Final = 30.0
 """A disk that takes longer than this for one answer is as good as gone."""
 CLOSE_WITHIN_S: Final = 1.5
@@ -58,8 +55,8 @@ class SqliteOutbox:
 
     What is appended, acknowledged or refused is gathered: see `Cadence`. Asking for statistics commits all
     that came before. Durability: a commit outlives `kill -9` at once. Losses, events and results are synced
-    with their own commit, everything else with them or within 10 s: until then a power cut may undo it, which is declared as
-    a loss of reason `damaged` when the outbox is opened again, and never gives a number twice.
+    with their own commit, everything else with them or within 10 s: until then a power cut may undo it, which
+    is declared as a loss of reason `damaged` when the outbox is opened again, and never gives a number twice.
     """
 
     @classmethod
@@ -71,18 +68,18 @@ class SqliteOutbox:
         node: str,
         clock: Clock,
         metrics: Metrics,
-        max_bytes: int,
-        max_age_s: float,
+        bounds: Bounds,
+        commit_interval_s: float,
         keep_until: KeepUntil = "acknowledged",
         on_condition: Callable[[Status, str | None, str | None], None] = lambda *_: None,
         on_tick: Callable[[], None] = lambda: None,
         held_bytes: int = HELD_BYTES,
-        commit_interval_s: float = COMMIT_INTERVAL_S,
     ) -> Self:
         """Open the file at `path`, or begin it. A damaged one is replaced; a disk that refuses is waited for.
 
-        `on_condition` is called on the loop, on change, with what `ports.Condition` takes after `who`;
-        `on_tick` from the database thread, at least every half second while the disk answers.
+        What follows on each other faster than `commit_interval_s` is committed together. `on_condition` is
+        called on the loop, on change, with what `ports.Condition` takes after `who`; `on_tick` from the
+        database thread, at least every half second while the disk answers.
 
         Raises:
             ConfigError: another agent has the file, it may not be written, or a newer agent's cannot be used.
@@ -93,7 +90,7 @@ class SqliteOutbox:
             topics=Topics(site, node),
             clock=clock,
             metrics=metrics,
-            bounds=Bounds(max_bytes=max_bytes, max_age_s=max_age_s),
+            bounds=bounds,
             keep_until=keep_until,
             on_condition=on_condition,
             on_tick=on_tick,

@@ -59,7 +59,7 @@ class Store:
         self._clock = clock
         self._metrics = metrics
         self._boots = read_boots(connection)
-        self._changes = Changes(connection=connection, meta=meta, max_bytes=bounds.max_bytes)
+        self._changes = Changes(connection=connection, meta=meta, bounds=bounds)
         self._books = self._changes.books
         self._reader = Reader(
             connection=connection,

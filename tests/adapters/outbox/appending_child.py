@@ -15,6 +15,7 @@ from pathlib import Path
 from random import Random
 
 from agent.adapters.outbox import SqliteOutbox
+from agent.adapters.outbox.bounds import Bounds
 from agent.adapters.system.clock import SystemClock
 from agent.domain.ids import Stream
 from agent.ports import Draft, Priority
@@ -84,8 +85,8 @@ async def main() -> None:
         node="nano-1",
         clock=clock,
         metrics=FakeMetrics(),
-        max_bytes=1 << 30,
-        max_age_s=86_400,
+        bounds=Bounds(max_bytes=1 << 30, max_age_s=86_400),
+        commit_interval_s=0.25,
     )
     say(f"session {await outbox.next_session()} of {outbox.epoch}")
     async with asyncio.TaskGroup() as group:

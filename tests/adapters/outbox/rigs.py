@@ -3,12 +3,13 @@
 import json
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from agent.adapters.outbox import SqliteOutbox
+from agent.adapters.outbox.bounds import Bounds, Limit
 from agent.contract.payloads import with_sequence
 from agent.contract.topics import Topics
 from agent.domain.ids import Stream
@@ -27,14 +28,25 @@ STREAMS: dict[Priority, Stream] = {
 }
 
 
-async def opened(path: Path, *, clock: Clock | None = None, **settings: Any) -> SqliteOutbox:
+async def opened(
+    path: Path,
+    *,
+    clock: Clock | None = None,
+    max_bytes: int = 64 << 20,
+    max_age_s: float = 30 * 86_400,
+    reserve_bytes: int = 0,
+    limits: Mapping[Priority, Limit] | None = None,
+    **settings: Any,
+) -> SqliteOutbox:
     arguments: dict[str, Any] = {
         "site": TOPICS.site,
         "node": TOPICS.node,
         "clock": clock or FakeClock(),
         "metrics": FakeMetrics(),
-        "max_bytes": 64 << 20,
-        "max_age_s": 30 * 86_400,
+        "bounds": Bounds(
+            max_bytes=max_bytes, max_age_s=max_age_s, reserve_bytes=reserve_bytes, limits=limits or {}
+        ),
+        "commit_interval_s": 0.02,
     }
     return await SqliteOutbox.open(path, **(arguments | settings))
 

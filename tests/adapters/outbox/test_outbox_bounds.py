@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from agent.adapters.outbox.bounds import Limit
 from agent.adapters.outbox.refused import MOST_ROWS
 from agent.adapters.outbox.rows import size_of
+from agent.ports import Priority
 from tests.adapters.outbox.rigs import draft, fill, losses, message, outbox_at, seqs, waiting
 from tests.fakes.clock import FakeClock
 from tests.fakes.metrics import FakeMetrics
@@ -68,6 +70,81 @@ async def test_a_newcomer_of_low_priority_does_not_push_out_what_ranks_before_it
         assert (await outbox.statistics()).lost == 3
 
 
+async def test_a_flood_of_detections_never_takes_what_is_kept_for_events(
+    path: Path, clock: FakeClock
+) -> None:
+    one = size_of(draft(clock, number=100, size=1_000))
+    async with outbox_at(path, clock=clock, max_bytes=20 * one, reserve_bytes=5 * one) as outbox:
+        await fill(outbox, clock, "detection", 100, size=1_000)
+        assert len(seqs(await waiting(outbox))) == 15
+        await fill(outbox, clock, "event", 5, size=900)
+        rows = await waiting(outbox)
+        assert (len(seqs(rows, "events/crowd")), len(seqs(rows))) == (5, 15)
+        await fill(outbox, clock, "detection", 100, size=1_000)
+        assert seqs(await waiting(outbox), "events/crowd") == list(range(5))
+
+
+async def test_events_may_take_more_than_what_is_kept_for_them(path: Path, clock: FakeClock) -> None:
+    one = size_of(draft(clock, "event", number=10, size=1_000))
+    async with outbox_at(path, clock=clock, max_bytes=20 * one, reserve_bytes=5 * one) as outbox:
+        await fill(outbox, clock, "detection", 15, size=1_000)
+        await fill(outbox, clock, "event", 12, size=1_000)
+        rows = await waiting(outbox)
+        assert seqs(rows, "events/crowd") == list(range(12))
+        assert seqs(rows) == list(range(15 - len(seqs(rows)), 15))
+
+
+async def test_snapshots_do_not_crowd_out_what_ranks_behind_them(path: Path, clock: FakeClock) -> None:
+    one = size_of(draft(clock, number=10, size=1_000))
+    limits: dict[Priority, Limit] = {"snapshot": Limit(max_bytes=5 * one, max_age_s=DAY_S)}
+    async with outbox_at(path, clock=clock, max_bytes=20 * one, limits=limits) as outbox:
+        await fill(outbox, clock, "telemetry", 8, size=900)
+        await fill(outbox, clock, "detection", 5, size=900)
+        await fill(outbox, clock, "snapshot", 50, size=900)
+        rows = await waiting(outbox)
+        assert seqs(rows, "snapshots/door") == list(range(45, 50))
+        assert (seqs(rows, "telemetry/motor"), seqs(rows)) == (list(range(8)), list(range(5)))
+        clock.advance(2)
+        assert declared(losses(await waiting(outbox))) == list(range(45))
+
+
+async def test_a_draft_larger_than_its_priority_may_be_is_dropped_as_oversize(
+    path: Path, clock: FakeClock
+) -> None:
+    limits: dict[Priority, Limit] = {"snapshot": Limit(max_bytes=2_000, max_age_s=DAY_S)}
+    async with outbox_at(path, clock=clock, max_bytes=20_000, limits=limits) as outbox:
+        await fill(outbox, clock, "snapshot", 1, size=5_000)
+        await fill(outbox, clock, "detection", 1, size=5_000)
+        rows = await waiting(outbox)
+        assert seqs(rows) == [0]
+        assert [(loss["stream"], loss["reason"]) for loss in losses(rows)] == [("snapshots/door", "oversize")]
+
+
+async def test_one_priority_may_have_to_go_sooner_than_the_others(path: Path, clock: FakeClock) -> None:
+    limits: dict[Priority, Limit] = {"telemetry": Limit(max_bytes=1 << 20, max_age_s=60)}
+    async with outbox_at(path, clock=clock, limits=limits) as outbox:
+        await fill(outbox, clock, "telemetry", 2)
+        await fill(outbox, clock, "detection", 2)
+        clock.advance(61)
+        await waiting(outbox)
+        rows = await waiting(outbox)
+        assert (seqs(rows, "telemetry/motor"), seqs(rows)) == ([], [0, 1])
+        assert {loss["reason"] for loss in losses(rows)} == {"expired"}
+
+
+async def test_bounds_that_were_narrowed_hold_from_the_first_commit_on(path: Path, clock: FakeClock) -> None:
+    """The accounts of a file tell each priority's bytes after a restart."""
+    one = size_of(draft(clock, number=10, size=1_000))
+    async with outbox_at(path, clock=clock, max_bytes=40 * one) as outbox:
+        await fill(outbox, clock, "telemetry", 10, size=1_000)
+        await fill(outbox, clock, "detection", 10, size=1_000)
+    limits: dict[Priority, Limit] = {"telemetry": Limit(max_bytes=4 * one, max_age_s=DAY_S)}
+    async with outbox_at(path, clock=clock, max_bytes=40 * one, limits=limits) as outbox:
+        await fill(outbox, clock, "detection", 1, size=1_000)
+        rows = await waiting(outbox)
+        assert (len(seqs(rows, "telemetry/motor")), len(seqs(rows))) == (4, 11)
+
+
 async def test_a_draft_larger_than_the_bound_is_dropped_as_oversize_and_nothing_else(
     path: Path, clock: FakeClock
 ) -> None:
@@ -119,6 +196,7 @@ async def test_rows_past_their_expiry_are_dropped_as_expired(path: Path, clock: 
     async with outbox_at(path, clock=clock) as outbox:
         await outbox.append(draft(clock, "telemetry", number=0, expiry_s=60))
         await outbox.append(draft(clock, "telemetry", number=1, expiry_s=HOUR_S))
+        await outbox.statistics()
         clock.advance(61)
         statistics = await outbox.statistics()
         assert (statistics.rows, statistics.lost) == (2, 1)  # one waits, and so does the loss
