@@ -26,10 +26,12 @@ HOST: Final = "127.0.0.1"
 OPERATOR: Final = "operator"
 """The identity that may read and write every topic."""
 
-_UPWARD: Final = (
+UPWARD: Final = (
     *("detections/#", "telemetry/#", "events/#", "snapshots/#", "result/#", "loss", "alarms/#"),
     *("state", "health", "info", "config/reported", "heartbeat", "log"),
 )
+"""What a node may write, below its own topics."""
+
 _DOWNWARD: Final = ("config/desired", "command/#", "ack/#")
 _DEADLINE_S: Final = 10.0
 
@@ -82,8 +84,8 @@ class Mosquitto:
 
     `port` speaks TLS and asks for a certificate; `plain_port`, with `plain=True`, takes anyone without
     TLS, for tests of `allow_insecure`. With `persistent=True` retained messages and sessions survive
-    `stop` and, as far as they were saved, `kill`. `extra` are further lines of mosquitto.conf.
-    Blocking: call from a thread where a loop runs.
+    `stop` and, as far as they were saved, `kill`. `extra` are further lines of mosquitto.conf, `upward`
+    is what a node may write. Blocking: call from a thread where a loop runs.
     """
 
     def __init__(
@@ -94,7 +96,9 @@ class Mosquitto:
         plain: bool = False,
         persistent: bool = False,
         extra: Sequence[str] = (),
+        upward: Sequence[str] = UPWARD,
     ) -> None:
+        self._upward = tuple(upward)
         self._folder = folder / "mosquitto"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._log = self._folder / "mosquitto.log"
@@ -105,6 +109,11 @@ class Mosquitto:
         self._persistent = persistent
         self._extra = tuple(extra)
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def database(self) -> Path:
+        """Where a persistent broker keeps retained messages and sessions."""
+        return self._folder / "mosquitto.db"
 
     @property
     def log(self) -> str:
@@ -190,7 +199,7 @@ class Mosquitto:
 
     def _configuration(self) -> str:
         access = self._folder / "access"
-        access.write_text(_access_list())
+        access.write_text(_access_list(self._upward))
         access.chmod(0o600)
         # Written to a file itself, line by line; by way of stdout it would be held back in blocks.
         lines = ["per_listener_settings true", f"log_dest file {self._log}", "log_type all", "sys_interval 0"]
@@ -216,9 +225,9 @@ class Mosquitto:
         return "\n".join(lines) + "\n"
 
 
-def _access_list() -> str:
+def _access_list(upward: Sequence[str]) -> str:
     lines = [f"user {OPERATOR}", "topic readwrite #"]
-    lines += [f"pattern write edge/v1/+/%u/{topic}" for topic in _UPWARD]
+    lines += [f"pattern write edge/v1/+/%u/{topic}" for topic in upward]
     # A node reads its own state to see whether it was overwritten.
     lines += [f"pattern read edge/v1/+/%u/{topic}" for topic in (*_DOWNWARD, "state")]
     return "\n".join(lines) + "\n"

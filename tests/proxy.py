@@ -32,6 +32,8 @@ class Recorded:
         self.answered: list[tuple[mqtt.Publish, int]] = []
         """Publications at QoS 1 with the reason code of their PUBACK."""
         self.most_unacknowledged = 0
+        self.certificate: str | None = None
+        """The serial number of the one that the agent showed."""
         self._unacknowledged: dict[int, mqtt.Publish] = {}
 
     @property
@@ -64,7 +66,7 @@ class RecordingProxy:
     Without identities it carries bytes and reads plain MQTT; with them it ends TLS on both sides: `server`
     is shown to the agent (who has to show a certificate of the same authority), `client` to the broker.
     `hold` lets nothing through, as a dead line does; `cut` ends all connections, `reset` with RST;
-    `cut_after_publishes` cuts in the middle of what follows so many; what the broker says comes
+    `cut_after_publishes` resets in the middle of what follows so many; what the broker says comes
     `delay_down_s` late; what the agent says gets through at no more than `up_bytes_s`; `edit_down` puts other
     bytes in the place of a packet from the broker; with `refuse` nobody gets in.
     """
@@ -100,6 +102,11 @@ class RecordingProxy:
     def most_unacknowledged(self) -> int:
         """The most publications at QoS 1 that were ever on their way at once."""
         return max((connection.most_unacknowledged for connection in self.connections), default=0)
+
+    def show(self, server: Identity) -> None:
+        """Whom new connections see from now on."""
+        assert self._from_agent is not None
+        self._from_agent.load_cert_chain(server.certificate, server.key)
 
     def hold(self) -> None:
         """From now on nothing comes through, and nobody is told."""
@@ -144,6 +151,7 @@ class RecordingProxy:
             if self.refuse:
                 return
             record = Recorded()
+            record.certificate = (writer.get_extra_info("peercert") or {}).get("serialNumber")
             self.connections.append(record)
             broker_reader, upstream = await asyncio.open_connection(
                 HOST,
@@ -175,7 +183,8 @@ class RecordingProxy:
             if limit is not None and len(record.published) > limit:
                 self.cut_after_publishes = None
                 writer.write(data[: len(data) // 2])
-                self.cut()
+                await writer.drain()
+                self.reset()
                 return
             await self._write_up(data, writer)
         writer.close()

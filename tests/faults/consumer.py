@@ -6,18 +6,28 @@ import json
 import ssl
 import threading
 import time
-from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from tests.brokers import HOST, OPERATOR, Mosquitto
+from tests.brokers import HOST, OPERATOR, Authority
 
 _SESSION_S: Final = 3600
 _TIMEOUT_S: Final = 20.0
+
+
+class Broker(Protocol):
+    """What is needed of one, mosquitto or another."""
+
+    port: int
+    authority: Authority
+
+    def start(self) -> object: ...
+
+    def kill(self) -> None: ...
 
 
 class Received(NamedTuple):
@@ -36,7 +46,7 @@ class Consumer:
     what came while it was not connected. mosquitto_sub does not serve here: it ends when TLS breaks.
     """
 
-    def __init__(self, broker: Mosquitto) -> None:
+    def __init__(self, broker: Broker) -> None:
         identity = broker.authority.issue(OPERATOR)
         context = ssl.create_default_context(cafile=identity.ca)
         context.load_cert_chain(identity.certificate, identity.key)
@@ -50,22 +60,29 @@ class Consumer:
         self._listening = threading.Event()
         self._received: list[Received] = []
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
+        """Connect; returns when nothing can be missed any more. Blocking."""
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = _SESSION_S
         self._client.connect(HOST, self._port, keepalive=10, clean_start=False, properties=properties)
         self._client.loop_start()
         assert self._listening.wait(_TIMEOUT_S), "the broker took no subscription"
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Leave, if it was opened. Blocking."""
         self._client.disconnect()
         self._client.loop_stop()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Say something, at QoS 1."""
+        self._client.publish(topic, payload, qos=1, retain=retain)
 
     @property
     def count(self) -> int:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from agent.contract.topics import Topics
-from tests.brokers import HOST, Mosquitto
+from tests.brokers import HOST, UPWARD, Mosquitto
 from tests.e2e.agent_process import SITE, AgentProcess
 from tests.e2e.outbox_rows import count_waiting
 from tests.faults.audit import Audit, audit
-from tests.faults.consumer import Consumer
+from tests.faults.consumer import Broker, Consumer
 from tests.polling import until
 from tests.proxy import RecordingProxy
 
@@ -24,20 +24,29 @@ NODE: Final = "nano-1"
 _QUIET_S: Final = 1.0
 
 
-def telemetry_policy(*, sensors: int = 3, every_s: float = 0.1, publish: str = "") -> str:
-    """A policy that makes `sensors / every_s` messages a second, 30 by itself, and asks for no model."""
+def telemetry_policy(*, sensors: int = 3, every_s: float = 0.1, more: str = "", publish: str = "") -> str:
+    """A policy that makes `sensors / every_s` messages a second, 30 by itself, and asks for no model.
+
+    `more` are further sources, `publish` is that part: both as lines.
+    """
     stanzas = "".join(
         f"    motor-{number}: {{kind: vibration, rate_hz: 50, report_every_s: {every_s}, seed: {number}}}\n"
         for number in range(1, sensors + 1)
     )
-    return f"v: 1\nversion: 1\npolicy:\n  sources:\n{stanzas}{publish}"
+    return f"v: 1\nversion: 1\npolicy:\n  sources:\n{stanzas}{more}{publish}"
+
+
+def mosquitto(folder: Path, *extra: str, upward: Sequence[str] = UPWARD) -> Mosquitto:
+    """A persistent one; what a consumer's session may hold is no part of these tests."""
+    return Mosquitto(folder, persistent=True, extra=["max_queued_messages 0", *extra], upward=upward)
 
 
 class Site:
     """Made by ``async with``, which starts broker, proxy and consumer; `start` starts the agent.
 
-    `extra` are lines for mosquitto.conf, `settings` for agent.toml; `proxied=False` lets the agent talk to
-    the broker itself, and then nothing is known of PUBACKs. The rest goes to `AgentProcess`.
+    `broker` is a persistent mosquitto by itself; `settings` are lines for agent.toml; `proxied=False` lets
+    the agent talk to the broker itself, and then nothing is known of PUBACKs; with `listening=False` the
+    consumer comes when it is told to. The rest goes to `AgentProcess`.
     """
 
     def __init__(
@@ -47,8 +56,8 @@ class Site:
         policy: str | None = None,
         media: Iterable[Path] = (),
         settings: str = "",
-        extra: Sequence[str] = (),
-        persistent: bool = True,
+        broker: Broker | None = None,
+        listening: bool = True,
         proxied: bool = True,
         keepalive_s: int = 5,
         state: Path | None = None,
@@ -56,14 +65,14 @@ class Site:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
-        # What a consumer's session may hold is no part of these tests.
-        self.broker = Mosquitto(folder, persistent=persistent, extra=["max_queued_messages 0", *extra])
+        self.broker = broker or mosquitto(folder)
         self.identity = self.broker.authority.issue(NODE)
         self.consumer = Consumer(self.broker)
         self.proxy = RecordingProxy(
             self.broker.port, server=self.broker.authority.issue("proxy", HOST), client=self.identity
         )
         self._proxied = proxied
+        self._listening = listening
         self._agent: AgentProcess | None = None
         self._make_agent: Callable[[int], AgentProcess] = lambda port: AgentProcess(
             folder / "node",
@@ -98,7 +107,9 @@ class Site:
         async with AsyncExitStack() as unless_complete:
             await asyncio.to_thread(self.broker.start)
             unless_complete.callback(self.broker.kill)
-            await asyncio.to_thread(unless_complete.enter_context, self.consumer)
+            if self._listening:
+                await asyncio.to_thread(self.consumer.open)
+            unless_complete.callback(self.consumer.close)
             if self._proxied:
                 await unless_complete.enter_async_context(self.proxy)
             self._agent = self._make_agent(self.proxy.port if self._proxied else self.broker.port)
@@ -108,6 +119,11 @@ class Site:
 
     async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
+
+    async def until_logged(self, event: str, *, times: int = 1, within_s: float = 30.0) -> dict[str, Any]:
+        """Wait until the agent's log has `event` so often; the last of them."""
+        await until(lambda: self.agent.log.count(f'"{event}"') >= times, within_s=within_s, every_s=0.02)
+        return self.logged(event)[-1]
 
     async def start(self, *, within_s: float = 30.0) -> None:
         """Start the agent; returns when messages flow."""
@@ -137,6 +153,14 @@ class Site:
         """Until hardly a row waits."""
         file = self.agent.outbox_file
         await until(lambda: count_waiting(file) < below, within_s=within_s, every_s=0.1)
+
+    def go_offline(self) -> None:
+        """From now on the line is dead, and says so: connections are reset, and nobody gets in."""
+        self.proxy.refuse = True
+        self.proxy.reset()
+
+    def come_online(self) -> None:
+        self.proxy.refuse = False
 
     async def finish(self, *, code: int = 0) -> None:
         """Stop the agent in order, and let the consumer have what the broker still holds for it."""
