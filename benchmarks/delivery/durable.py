@@ -20,14 +20,14 @@ async def send(task: SendTask) -> Sent:
     async with running_node(task.place) as node:
         async with asyncio.timeout(_CONNECT_S):
             await node.delivery.wait_connected()
-            await node.delivery.wait_drained()
+            await node.drained()
         began, began_cpu = time.perf_counter(), time.process_time()
         async with asyncio.timeout(_PATIENCE_S):
             for number in range(task.messages):
                 await node.outbox.append(node.draft(task.kind))
                 if number % _BURST == 0:
                     await asyncio.sleep(0)
-            await node.delivery.wait_drained()
+            await node.drained()
         took_s, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
         counted = await node.outbox.statistics()
         if counted.rows or counted.lost:

@@ -40,6 +40,11 @@ class Node:
     clock: SystemClock
     metrics: PrometheusMetrics
 
+    async def drained(self) -> None:
+        """Wait until everything appended so far has been acknowledged."""
+        await self.outbox.statistics()  # which are of all that was appended, so it commits
+        await self.delivery.wait_drained()
+
     def draft(self, kind: Kind) -> Draft:
         """A message of this moment; for the latency, captured at this moment, too."""
         priority, stream = ROWS_OF[kind]

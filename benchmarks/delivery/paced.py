@@ -40,7 +40,7 @@ async def pace(task: PaceTask) -> Paced:
             await node.delivery.wait_connected()
         samples_ms = await _append_at_ticks(node, task.kind)
         async with asyncio.timeout(_PATIENCE_S):
-            await node.delivery.wait_drained()
+            await node.drained()
         latency = node.metrics.percentiles("capture_to_ack_seconds")
         if latency is None:
             raise RuntimeError("nothing was acknowledged")
