@@ -16,7 +16,9 @@ log = structlog.get_logger(__name__)
 Ending = Literal["signal", "watchdog", "crash"]
 
 RUN_FILE: Final = "run.json"
-_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DISK_REFUSES: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+"""Full, or a card that wears out: the kernel makes its file system read-only."""
+
 SERVICE_RESULT_FILE: Final = "service-result"
 """Written by the unit, which alone knows when systemd's watchdog killed a process that could not tell:
 `ExecStopPost=/bin/sh -c 'echo "$SERVICE_RESULT" >"$STATE_DIRECTORY/service-result"'`."""
@@ -42,8 +44,8 @@ class RunRecord:
         systemd said so, or a stage stood still when the process ended. `signal`: an ordered stop. `crash`:
         anything else, loss of power included.
 
-        A disk that is full is logged and no more: the agent works on one, so it has to start on one. The next
-        start may then tell an older ending.
+        A disk that is full, read-only or broken is logged and no more: the agent works on one, so it has to
+        start on one. The next start may then tell an older ending.
 
         Raises:
             ConfigError: the folder cannot be made or written.
@@ -54,7 +56,7 @@ class RunRecord:
             self._write("running")
             self._service_result.unlink(missing_ok=True)
         except OSError as error:
-            if error.errno in _NO_SPACE:
+            if error.errno in _DISK_REFUSES:
                 log.warning("run_record.write_failed", file=str(self._file), error=str(error))
                 return Started(boot=self._boot, reason=reason)
             raise ConfigError(
