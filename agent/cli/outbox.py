@@ -33,15 +33,19 @@ DEFAULT_SETTINGS = Path("/etc/nanofleet/agent.toml")
 def status(
     settings_file: SettingsFile = DEFAULT_SETTINGS, path: OutboxFile = None, as_json: AsJson = False
 ) -> None:
-    """Each stream's account: produced = acknowledged + waiting + lost."""
+    """Each stream's account: produced = acknowledged + waiting + lost.
+
+    Of those that wait, the broker has `at_broker`, and only their consumer has not stored them yet.
+    """
     with _listing(settings_file, path) as listing:
-        meta, streams = listing.meta(), listing.streams()
+        meta, streams, at_broker = listing.meta(), listing.streams(), listing.at_broker()
     rows = [
         {
             "stream": tally.stream,
             "produced": tally.produced,
             "acknowledged": tally.acknowledged,
             "waiting": tally.waiting,
+            "at_broker": at_broker.get(tally.stream, 0),
             "lost": tally.lost,
             "next_seq": tally.next_seq,
             "bytes": tally.waiting_bytes,
@@ -62,7 +66,7 @@ def list_waiting(
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
-    """What waits, in the order in which it will be sent."""
+    """What waits, in the order in which it is sent; what is `at_broker` was, and is kept for its consumer."""
     with _listing(settings_file, path) as listing:
         rows = [_waiting(row) for row in listing.waiting(stream=stream, limit=limit)]
     _print(rows, as_json=as_json, title="waiting", empty="Nothing waits.")
@@ -159,6 +163,7 @@ def _waiting(row: WaitingRow) -> dict[str, Any]:
         "stream": row.stream,
         "seq": row.seq,
         "priority": row.priority,
+        "at_broker": row.at_broker,
         "bytes": row.size,
         "made": _time(row.made_wall_ns),
         "expiry_s": row.expiry_s,

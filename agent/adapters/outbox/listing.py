@@ -14,11 +14,12 @@ from agent.adapters.outbox.ledger import Entry, read_entries
 from agent.adapters.outbox.meta import Meta, read_meta
 from agent.adapters.outbox.rows import JSON_TYPE
 from agent.adapters.outbox.schema import BUSY_TIMEOUT_S, RANKS, missing_columns, side_files
+from agent.adapters.outbox.wear import Worn, read_worn
 from agent.domain.errors import Code, ConfigError
 from agent.domain.ids import Stream
 
 _WAITING: Final = (
-    "SELECT key, name, seq, rank, size, made_wall_ns, expiry_s, content_type, properties, {body}"
+    "SELECT key, name, seq, rank, size, made_wall_ns, expiry_s, {at_broker}, content_type, properties, {body}"
     " FROM message JOIN stream ON stream.id = message.stream {where}"
 )
 _REFUSED: Final = (
@@ -26,10 +27,12 @@ _REFUSED: Final = (
     " FROM refused {where}"
 )
 
+_AT_BROKER: Final = "message.at_broker"
+
 
 @dataclass(frozen=True, slots=True)
 class WaitingRow:
-    """A message that waits. `body` is empty in lists."""
+    """A message that waits; `at_broker`: only for its consumer. `body` is empty in lists."""
 
     key: int
     stream: Stream
@@ -38,6 +41,7 @@ class WaitingRow:
     size: int
     made_wall_ns: int
     expiry_s: int | None
+    at_broker: bool
     content_type: str
     properties: Mapping[str, str]
     body: bytes
@@ -64,9 +68,15 @@ class Listing:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        # The file of an older agent, which only an agent migrates.
+        self._at_broker = "0" if _AT_BROKER in missing_columns(connection) else "at_broker > 0"
 
     def meta(self) -> Meta:
         return read_meta(self._connection)
+
+    def worn(self) -> tuple[Worn, Worn]:
+        """What was written in all, and in the last day of the latest run."""
+        return read_worn(self._connection)
 
     def streams(self) -> list[Tally]:
         """Each stream's account, by name."""
@@ -76,6 +86,14 @@ class Listing:
         """What waits, in the order in which it would be sent."""
         where = "WHERE :stream IS NULL OR name = :stream ORDER BY rank, key LIMIT :limit"
         return self._waiting(where, {"stream": stream, "limit": limit}, body="x''")
+
+    def at_broker(self) -> dict[Stream, int]:
+        """Of each stream that has such, the rows that wait for their consumer only."""
+        found = self._connection.execute(
+            "SELECT name, count(*) FROM message JOIN stream ON stream.id = message.stream"  # noqa: S608
+            f" WHERE {self._at_broker} GROUP BY name"
+        )
+        return dict(found.fetchall())
 
     def refused(self, *, limit: int) -> list[RefusedRow]:
         """What was set aside, the newest first."""
@@ -94,15 +112,15 @@ class Listing:
         return found[0] if found else None
 
     def _waiting(self, where: str, values: Mapping[str, object], *, body: str) -> list[WaitingRow]:
-        found = self._connection.execute(_WAITING.format(where=where, body=body), values)
+        found = self._connection.execute(
+            _WAITING.format(where=where, body=body, at_broker=self._at_broker), values
+        )
         return [
             WaitingRow(
-                *(key, stream, seq, RANKS[rank], size, made, expiry_s),
-                content_type=content_type or JSON_TYPE,
-                properties=_properties(properties),
-                body=payload,
+                *(key, stream, seq, RANKS[rank], size, made, expiry_s, bool(kept)),
+                *(kind or JSON_TYPE, _properties(properties), payload),
             )
-            for key, stream, seq, rank, size, made, expiry_s, content_type, properties, payload in found
+            for key, stream, seq, rank, size, made, expiry_s, kept, kind, properties, payload in found
         ]
 
     def _refused(self, where: str, values: Mapping[str, object]) -> list[RefusedRow]:
@@ -140,7 +158,7 @@ def open_listing(path: Path) -> Iterator[Listing]:
     connection = None
     try:
         connection = _connect(path)
-        if missing := sorted(missing_columns(connection)):
+        if missing := sorted(missing_columns(connection) - {_AT_BROKER}):
             raise ConfigError(
                 f"{path} is no outbox of this agent: it lacks {', '.join(missing[:3])}",
                 code=Code.FILE,

@@ -16,6 +16,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import structlog
+
 from agent.adapters.outbox import SqliteOutbox
 from agent.domain.ids import Stream
 from agent.domain.stamp import Stamp
@@ -30,11 +32,11 @@ STREAMS: dict[str, Priority] = {
     "detections/door": "detection",
     "detections/gate": "detection",
 }
-MAX_BYTES = 60_000
+MAX_BYTES = 20_000
 
 
 class Clock:
-    """Two boots after the one in which tests begin, so that nothing is too old."""
+    """In another boot than the tests' and at their time, so that nothing is too old."""
 
     boot = "b0074b00-0000-4000-8000-00000000000a"
 
@@ -61,12 +63,12 @@ class Metrics:
 
 def draft(stream: str, number: int, clock: Clock, random: Random) -> Draft:
     made = clock.now()
-    body = json.dumps({"v": 1, "number": number, "name": "Tür", "filling": "x" * random.randint(0, 900)})
+    body = json.dumps({"v": 1, "number": number, "name": "Tür", "filling": "x" * random.randint(0, 300)})
     is_picture = stream.startswith("snapshots/")
     return Draft(
         stream=Stream(stream),
         priority=STREAMS[stream],
-        body=random.randbytes(4_000) if is_picture else body.replace(" ", "").encode(),
+        body=random.randbytes(500) if is_picture else body.replace(" ", "").encode(),
         made=made,
         captured=Stamp(made.wall_ns - 80_000_000, made.monotonic_ns - 80_000_000) if number % 3 else None,
         content_type="image/jpeg" if is_picture else "application/json",
@@ -114,11 +116,11 @@ async def opened(path: Path, clock: Clock, *, max_bytes: int) -> SqliteOutbox:
 
 
 async def make(path: Path, *, die: bool) -> None:
-    """Rows of every priority and of all sizes; acknowledged, refused, oversize and evicted ones among them."""
+    """Rows of every priority and size; acknowledged, refused and evicted ones among them."""
     clock, random = Clock(), Random(20_231_114)
     outbox = await opened(path, clock, max_bytes=MAX_BYTES)
     streams = [name for name in STREAMS if name != "loss"]
-    for number in range(120):
+    for number in range(70):
         await outbox.append(draft(random.choice(streams), number, clock, random))
         if number % 17 == 16:
             await outbox.statistics()
@@ -149,5 +151,6 @@ async def go_on(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     action, file = sys.argv[1], Path(sys.argv[2])
     asyncio.run(go_on(file) if action == "go-on" else make(file, die=action == "make-and-die"))
