@@ -92,6 +92,7 @@ async def run_agent(
         metrics=metrics,
         bounds=assembly.outbox_bounds(settings.outbox),
         commit_interval_s=settings.outbox.commit_interval_ms / 1e3,
+        card_endurance_bytes=settings.outbox.card_endurance_tb * 1e12,
         keep_until=document.policy.publish.keep_until,
         on_condition=outbox_is,
         on_tick=lambda: ticks.tick("outbox"),

@@ -67,6 +67,18 @@ TABLE: Final = (
     Metric("outbox_commit_seconds", "observe", "Time of one group commit.", (), STAGE_BUCKETS_S),
     Metric("outbox_batch_rows", "gauge", "Messages in the last group commit."),
     Metric("outbox_syncs_total", "count", "Times that the outbox waited for the disk itself."),
+    Metric("outbox_syncs_per_day", "gauge", "The same a day, of the last day or since the start."),
+    Metric(
+        "outbox_written_bytes_total",
+        "count",
+        "Bytes that the outbox's thread had the disk write, as the kernel counts them.",
+    ),
+    Metric("outbox_written_bytes_per_day", "gauge", "The same a day, of the last day or since the start."),
+    Metric(
+        "outbox_card_life_years",
+        "gauge",
+        "Years that a new card of outbox.card_endurance_tb would last at that rate.",
+    ),
     Metric("outbox_rows", "gauge", "Messages that wait on disk."),
     Metric("outbox_bytes", "gauge", "Bytes that they take."),
     Metric("outbox_at_broker_rows", "gauge", "Those of them that the broker has and the consumer has not."),

@@ -1,6 +1,8 @@
 """What SQLite's errors mean to an outbox: the disk refuses for now, or the file is damaged."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, Literal
 
 from agent.domain.errors import Code, NanofleetError, TransientError
@@ -56,3 +58,12 @@ def translate(error: sqlite3.Error) -> NanofleetError | sqlite3.Error:
             return kind(f"{error} ({getattr(error, 'sqlite_errorname', '?')})")
         case None:
             return error
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise what `translate` makes of SQLite's errors."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translate(error) from error

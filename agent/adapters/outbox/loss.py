@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from typing import Final
 
+import structlog
+
 from agent.adapters.outbox.bounds import Present
 from agent.adapters.outbox.ledger import Drop, Entry
 from agent.contract import payloads
 from agent.contract.topics import LOSS, Topics
 from agent.domain.ids import Stream
 from agent.ports import Draft
+
+log = structlog.get_logger(__name__)
 
 TELL_EVERY_NS: Final = 1_000_000_000
 """Between two declarations about one stream for one reason; meanwhile the ledger's line grows."""
@@ -33,6 +37,16 @@ class LossTeller:
 
     def told(self, entries: Sequence[Entry], present: Present) -> None:
         """They are committed."""
+        for entry in entries:
+            drop = entry.drop
+            log.warning(
+                "outbox.rows_dropped",
+                stream=drop.stream,
+                reason=drop.reason,
+                count=drop.count,
+                first=drop.first,
+                last=drop.last,
+            )
         self._told_ns |= {
             (entry.drop.stream, entry.drop.reason): present.at.monotonic_ns for entry in entries
         }

@@ -29,6 +29,7 @@ from agent.adapters.outbox.kept import ConsumerAck
 from agent.adapters.outbox.opening import lock
 from agent.adapters.outbox.rows import size_of
 from agent.adapters.outbox.store import Store, open_store
+from agent.adapters.outbox.wear import CARD_ENDURANCE_BYTES, Wear
 from agent.adapters.outbox.work import Refusal
 from agent.adapters.outbox.writer import Writer
 from agent.contract.topics import Topics
@@ -74,6 +75,7 @@ class SqliteOutbox:
         on_condition: Callable[[Status, str | None, str | None], None] = lambda *_: None,
         on_tick: Callable[[], None] = lambda: None,
         held_bytes: int = HELD_BYTES,
+        card_endurance_bytes: float = CARD_ENDURANCE_BYTES,
     ) -> Self:
         """Open the file at `path`, or begin it. A damaged one is replaced; a disk that refuses is waited for.
 
@@ -96,6 +98,7 @@ class SqliteOutbox:
             on_tick=on_tick,
             held_bytes=held_bytes,
             commit_interval_s=commit_interval_s,
+            wear=Wear(metrics=metrics, endurance_bytes=card_endurance_bytes),
         )
         await outbox._in_time(outbox._opened, "opening the outbox")
         return outbox
@@ -113,6 +116,7 @@ class SqliteOutbox:
         on_tick: Callable[[], None],
         held_bytes: int,
         commit_interval_s: float,
+        wear: Wear,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._path = path
@@ -135,6 +139,7 @@ class SqliteOutbox:
                 clock=clock,
                 metrics=metrics,
                 bounds=bounds,
+                wear=wear,
                 first_key=first_key,
                 broken=broken,
             )

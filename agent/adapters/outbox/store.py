@@ -12,8 +12,7 @@ from agent.adapters.outbox import refused
 from agent.adapters.outbox.bounds import Bounds, Present
 from agent.adapters.outbox.changes import Changes
 from agent.adapters.outbox.consumer import Asked
-from agent.adapters.outbox.faults import DiskFullError, DiskRefusedError, translate
-from agent.adapters.outbox.ledger import Entry
+from agent.adapters.outbox.faults import DiskFullError, DiskRefusedError, translated
 from agent.adapters.outbox.loss import LossTeller
 from agent.adapters.outbox.meta import Meta, enter_boot, read_boots, write_meta
 from agent.adapters.outbox.opening import open_file
@@ -21,6 +20,7 @@ from agent.adapters.outbox.reading import Found, Reader
 from agent.adapters.outbox.room import Room
 from agent.adapters.outbox.rows import size_of
 from agent.adapters.outbox.schema import RANKS, transaction
+from agent.adapters.outbox.wear import Wear
 from agent.adapters.outbox.work import Work
 from agent.contract.topics import Topics
 from agent.domain.errors import NanofleetError
@@ -52,6 +52,7 @@ class Store:
         metrics: Metrics,
         bounds: Bounds,
         room: Room,
+        wear: Wear,
     ) -> None:
         self.epoch = meta.epoch
         self._session = meta.session
@@ -70,6 +71,7 @@ class Store:
             bounds=bounds,
         )
         self._room = room
+        self._wear = wear
         self._teller = LossTeller(topics=topics)
         self._untold = True
         self._tidied_ns = clock.now().monotonic_ns - _TIDY_EVERY_NS
@@ -140,26 +142,29 @@ class Store:
                 self._changes.skip_reserves(at_wall_ns=self._clock.now().wall_ns)
             self._changes.boot_id = enter_boot(self._connection, self._clock.boot)
             write_meta(self._connection, boot=self._clock.boot, clean=0)
-        with _translated():
+        with translated():
             self._boots.update(read_boots(self._connection))
 
     def tidy_if_due(self) -> None:
-        """Once a second: drop what is too old, and see whether a full disk has room again."""
+        """Once a second: drop what is too old, see whether a full disk has room again, and count the wear."""
         present = Present.of(self._clock)
         if present.at.monotonic_ns - self._tidied_ns < _TIDY_EVERY_NS:
             return
         self._tidied_ns = present.at.monotonic_ns
         self._room.relax(present.at)
-        with _translated():
+        with translated():
             found = self._reader.spoiled(present)
         self._drop_spoiled(found, present)
+        if self._wear.keep_due(present.at.monotonic_ns):
+            with self._transaction(durable=False):
+                self._wear.keep(self._connection)
 
     def tell_losses(self) -> bool:
         """Declare the drops that are due, in the transaction that ticks them off; whether there were any."""
         if not self._untold:
             return False
         present = Present.of(self._clock)
-        with _translated():
+        with translated():
             entries = self._changes.ledger.untold(limit=_MOST_TOLD)
         due = self._teller.due(entries, present)
         if due:
@@ -167,7 +172,6 @@ class Store:
             with self._transaction(durable=True):
                 self._changes.tell(due, drafts, present)
             self._teller.told(due, present)
-            _log_drops(due)
         self._untold = len(due) < len(entries) or len(entries) == _MOST_TOLD
         return bool(due)
 
@@ -183,16 +187,17 @@ class Store:
         """Bring what was committed without a sync to the disk itself, if it has waited for long."""
         now_ns = self._clock.now().monotonic_ns
         if self._unsynced_since_ns is not None and now_ns - self._unsynced_since_ns >= SYNC_EVERY_NS:
-            with _translated():
+            with translated():
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            self._metrics.count("outbox_syncs_total")
+            self._wear.synced()
             self._unsynced_since_ns = None
 
     def close(self) -> None:
         """Leave the file in order: synced, with an empty log, marked as clean."""
         with self._transaction(durable=True):
             write_meta(self._connection, clean=1)
-        with _translated():
+            self._wear.keep(self._connection)
+        with translated():
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._connection.close()
 
@@ -206,7 +211,7 @@ class Store:
     def fetch(self, after: Mapping[Priority, int], limit: int, *, without: frozenset[int]) -> list[Row]:
         """As the port says, but for the keys of `without`. What is found too old or damaged is dropped."""
         present = Present.of(self._clock)
-        with _translated():
+        with translated():
             found = self._reader.fetch(after, limit, without=without, present=present)
         with suppress(DiskRefusedError):
             self._drop_spoiled(found, present)
@@ -214,7 +219,7 @@ class Store:
 
     def statistics(self) -> OutboxStatistics:
         present = Present.of(self._clock)
-        with _translated():
+        with translated():
             oldest_s = self._reader.oldest_age_s(present)
             set_aside = refused.count(self._connection)
             at_broker = self._changes.kept.count()
@@ -253,7 +258,7 @@ class Store:
         now = self._clock.now()
         incoming = sum(size_of(draft) for draft in work.drafts)
         target = self._room.shrink(waiting=self.bytes, incoming=incoming, now=now)
-        with _translated():
+        with translated():
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         if target < self.bytes and work.drafts:
             spare = min(RANKS.index(draft.priority) for draft in work.drafts)
@@ -271,7 +276,7 @@ class Store:
         """The file, the accounts and the metrics change together or not at all."""
         with ExitStack() as unless_committed:
             unless_committed.callback(self._changes.discard)
-            with _translated(), transaction(self._connection, durable=durable):
+            with translated(), transaction(self._connection, durable=durable):
                 yield
                 self._changes.save()
             unless_committed.pop_all()
@@ -280,7 +285,7 @@ class Store:
             self._untold = True
             self._metrics.count("lost_total", count, stream=stream, reason=reason)
         if durable:
-            self._metrics.count("outbox_syncs_total")
+            self._wear.synced()
             self._unsynced_since_ns = None
         elif self._unsynced_since_ns is None:
             self._unsynced_since_ns = now_ns
@@ -293,6 +298,7 @@ def open_store(
     clock: Clock,
     metrics: Metrics,
     bounds: Bounds,
+    wear: Wear,
     first_key: int,
     broken: str | None,
 ) -> Store:
@@ -304,7 +310,7 @@ def open_store(
     """
     opened = open_file(path, clock=clock, first_key=first_key, broken=broken)
     try:
-        with _translated():
+        with translated():
             store = Store(
                 connection=opened.connection,
                 meta=opened.meta,
@@ -313,31 +319,12 @@ def open_store(
                 metrics=metrics,
                 bounds=bounds,
                 room=Room(max_bytes=bounds.max_bytes, reserve=path.with_name(f"{path.name}.reserve")),
+                wear=wear,
             )
+            wear.resume(opened.connection)
         store.begin(cut=opened.cut)
     except NanofleetError:
         opened.connection.close()
         raise
     log.info("outbox.store_opened", path=str(path), epoch=store.epoch, rows=store.rows, bytes=store.bytes)
     return store
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise translate(error) from error
-
-
-def _log_drops(entries: list[Entry]) -> None:
-    for entry in entries:
-        drop = entry.drop
-        log.warning(
-            "outbox.rows_dropped",
-            stream=drop.stream,
-            reason=drop.reason,
-            count=drop.count,
-            first=drop.first,
-            last=drop.last,
-        )
