@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from agent.adapters.outbox.kept import ConsumerAck
+from agent.adapters.outbox.consumer import AckBox
 from agent.adapters.outbox.work import Refusal
 from agent.domain.errors import NanofleetError
 from agent.domain.ids import Stream
@@ -30,6 +30,13 @@ class Keep:
     """As `ports.Outbox.keep`."""
 
     until: KeepUntil
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtAcks:
+    """Consumers have said how far they are."""
+
+    box: AckBox
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ class Close:
 
 
 Question = Fetch | AskStatistics | NextSession | AskReplay
-Command = Append | Acknowledge | Refusal | Keep | ConsumerAck | Remind | Question | Close
+Command = Append | Acknowledge | Refusal | Keep | LookAtAcks | Remind | Question | Close
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,12 @@ from agent.adapters.outbox.commands import (
     Command,
     Fetch,
     Keep,
+    LookAtAcks,
     NextSession,
     Remind,
     Reports,
 )
+from agent.adapters.outbox.consumer import AckBox
 from agent.adapters.outbox.intake import Intake
 from agent.adapters.outbox.kept import ConsumerAck
 from agent.adapters.outbox.opening import lock
@@ -127,6 +129,7 @@ class SqliteOutbox:
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._commands: SimpleQueue[Command] = SimpleQueue()
+        self._acks = AckBox()
         self.keep(keep_until)
         self._intake = Intake(max_rows=QUEUE_ROWS, max_bytes=QUEUE_BYTES, pass_on=self._commands.put)
 
@@ -188,7 +191,8 @@ class SqliteOutbox:
         self._commands.put(Keep(until))
 
     def stored(self, stream: Stream, epoch: str, seq: int) -> None:
-        self._commands.put(ConsumerAck(stream, epoch, seq))
+        if self._acks.put(ConsumerAck(stream, epoch, seq)):
+            self._commands.put(LookAtAcks(self._acks))
 
     def remind(self) -> None:
         self._commands.put(Remind())

@@ -55,6 +55,21 @@ class Work:
         self.refusals.append(refusal)
         self.strict = True
 
+    def split(self, *, max_bytes: int) -> tuple["Work", "Work"]:
+        """What a first transaction of about `max_bytes` takes, every key among it, and the drafts that are
+        left for later ones. This one stays as it is.
+        """
+        size, place = 0, 0
+        while place < len(self.drafts) and (place == 0 or size < max_bytes):
+            size += size_of(self.drafts[place])
+            place += 1
+        first = Work(
+            self.drafts[:place], self.acknowledged, self.refusals, self.unnumbered, size, self.strict
+        )
+        left = self.drafts[place:]
+        strict = any(draft.priority in STRICT for draft in left)
+        return first, Work(left, draft_bytes=self.draft_bytes - size, strict=strict)
+
     def shrink(self, *, max_bytes: int, max_keys: int) -> int:
         """Keep to the bounds while nothing can be written; how many drafts were dropped and counted.
 

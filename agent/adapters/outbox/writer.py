@@ -18,6 +18,7 @@ from agent.adapters.outbox.commands import (
     Command,
     Fetch,
     Keep,
+    LookAtAcks,
     NextSession,
     Question,
     Remind,
@@ -25,7 +26,6 @@ from agent.adapters.outbox.commands import (
 )
 from agent.adapters.outbox.consumer import Asked
 from agent.adapters.outbox.faults import DamagedStoreError, DiskRefusedError
-from agent.adapters.outbox.kept import ConsumerAck
 from agent.adapters.outbox.store import Store
 from agent.adapters.outbox.work import Refusal, Work
 from agent.domain.errors import Code, ConfigError, NanofleetError, TransientError
@@ -35,6 +35,9 @@ log = structlog.get_logger(__name__)
 
 MOST_COMMANDS: Final = 256
 """Commands per commit: a longer group would hold the interpreter lock for longer than the loop likes."""
+
+_MOST_BYTES: Final = 2 << 20
+"""Of drafts in one commit: what a disk has made us hold may be more than it then has room for at once."""
 
 _PAUSE_S: Final = 0.5
 _RETRY_NS: Final = 1_000_000_000
@@ -123,8 +126,8 @@ class Writer:
                     self._work.refuse(command)
                 case Keep(until):
                     self._asked.until = until
-                case ConsumerAck():
-                    self._asked.note(command)
+                case LookAtAcks(box):
+                    self._asked.note(box.take())
                 case Remind():
                     self._asked.remind = at_once = True
                 case Close():
@@ -178,13 +181,14 @@ class Writer:
         store = self._store or self._open()
         store.keep(self._asked.until)
         news = self._asked.remind
-        if due and self._work:
+        while due and self._work:
+            part, left = self._work.split(max_bytes=_MOST_BYTES)
             began_ns = self._clock.now().monotonic_ns
-            synced = store.write(self._work)
+            synced = store.write(part)
             self._cadence.committed(time.monotonic(), synced=synced)
             self._metrics.observe("outbox_commit_seconds", (self._clock.now().monotonic_ns - began_ns) / 1e9)
-            self._metrics.gauge("outbox_batch_rows", len(self._work.drafts))
-            news, self._work = news or bool(self._work.drafts), Work()
+            self._metrics.gauge("outbox_batch_rows", len(part.drafts))
+            news, self._work = news or bool(part.drafts), left
         store.follow(self._asked)
         self._asked.done()
         store.tidy_if_due()
