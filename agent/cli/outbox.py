@@ -1,4 +1,4 @@
-"""`nanofleet outbox`: what waits on this node, what was refused, and what was lost."""
+"""`nanofleet outbox`: what waits on this node, was refused, was lost, and what all that costs the disk."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from agent.adapters.outbox.ledger import Entry
     from agent.adapters.outbox.listing import Listing, RefusedRow, WaitingRow
+    from agent.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Look at the messages that wait on this node. Changes nothing.")
 
@@ -56,6 +57,43 @@ def status(
         _print_json({"epoch": meta.epoch, "session": meta.session, "streams": rows})
     else:
         _print_table(f"epoch {meta.epoch}, session {meta.session}", rows, empty="Nothing was produced yet.")
+
+
+@app.command()
+def wear(
+    settings_file: SettingsFile = DEFAULT_SETTINGS,
+    path: OutboxFile = None,
+    endurance_tb: Annotated[
+        float | None,
+        typer.Option("--endurance-tb", min=0.001, help="What the card bears, instead of the settings' word."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What the outbox writes to its disk a day, and how long a new card would last at that rate."""
+    from agent.adapters.outbox.wear import CARD_ENDURANCE_BYTES
+
+    if endurance_tb is None:
+        by_settings = None if path is not None else _settings(settings_file).outbox.card_endurance_tb
+        endurance_tb = CARD_ENDURANCE_BYTES / 1e12 if by_settings is None else by_settings
+    with _listing(settings_file, path) as listing:
+        everything, day = listing.worn()
+    rows = [
+        {
+            "of": of,
+            "hours": round(worn.seconds / 3_600, 1),
+            "written_gb": round(worn.written_bytes / 1e9, 3),
+            "gb_per_day": round(worn.bytes_per_day / 1e9, 2),
+            "syncs_per_day": round(worn.syncs_per_day),
+            "life_years": None if (life := worn.life_years(endurance_tb * 1e12)) is None else round(life, 1),
+        }
+        for of, worn in (("the last day", day), ("all runs", everything))
+        if worn.seconds
+    ]
+    if as_json:
+        _print_json({"endurance_tb": endurance_tb, "worn": rows})
+    else:
+        title = f"a new card that bears {endurance_tb:g} TB"
+        _print_table(title, rows, empty="Nothing is counted yet: the agent notes it every ten minutes.")
 
 
 @app.command("list")
@@ -134,7 +172,7 @@ def _listing(settings_file: Path, path: Path | None) -> Iterator[Listing]:
     from agent.domain.errors import ConfigError
 
     if path is None:
-        path = _path_by_settings(settings_file)
+        path = _settings(settings_file).outbox_file
     try:
         with open_listing(path) as listing:
             yield listing
@@ -142,12 +180,12 @@ def _listing(settings_file: Path, path: Path | None) -> Iterator[Listing]:
         _fail(error.message, os.EX_NOINPUT)
 
 
-def _path_by_settings(settings_file: Path) -> Path:
+def _settings(settings_file: Path) -> Settings:
     from agent.domain.errors import ConfigError
     from agent.settings import load_settings
 
     try:
-        return load_settings(settings_file, look_at_files=False).outbox_file
+        return load_settings(settings_file, look_at_files=False)
     except ConfigError as error:
         _fail(f"{error}\n--path FILE names the outbox without settings.", os.EX_CONFIG)
 

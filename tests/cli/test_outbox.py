@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from agent.adapters.outbox.listing import open_listing
 from agent.cli.outbox import app
-from tests.adapters.outbox.rigs import draft, fill, opened, outbox_at, waiting
+from tests.adapters.outbox.rigs import draft, fill, opened, outbox_at, sql, waiting
 from tests.fakes.clock import FakeClock
 
 SETTINGS = """\
@@ -65,6 +65,27 @@ def test_status_tells_each_streams_account(path: Path) -> None:
     assert all(
         one["produced"] == one["acknowledged"] + one["waiting"] + one["lost"] for one in accounts.values()
     )
+
+
+def test_wear_tells_what_is_written_a_day_and_how_long_a_card_lasts(path: Path, tmp_path: Path) -> None:
+    assert "Nothing is counted yet" in nanofleet_outbox("wear", "--path", path).output
+    sql(
+        path,
+        "INSERT OR REPLACE INTO meta VALUES ('wear_day_seconds', 43200), ('wear_day_bytes', 5000000000),"
+        " ('wear_day_syncs', 4320), ('wear_all_seconds', 864000), ('wear_all_bytes', 0),"
+        " ('wear_all_syncs', 9)",
+    )
+    told = as_json("wear", "--path", path)
+    day, everything = told["worn"]
+    assert told["endurance_tb"] == 10
+    assert (day["hours"], day["gb_per_day"], day["syncs_per_day"]) == (12.0, 10.0, 8_640)
+    assert day["life_years"] == 2.7
+    assert (everything["hours"], everything["life_years"]) == (240.0, None)  # bytes are not counted there
+    assert as_json("wear", "--path", path, "--endurance-tb", "100")["worn"][0]["life_years"] == 27.4
+    settings = tmp_path / "agent.toml"
+    settings.write_text(SETTINGS.format(folder=path.parent) + "[outbox]\ncard_endurance_tb = 20\n")
+    assert as_json("wear", "--settings", settings)["worn"][0]["life_years"] == 5.5
+    assert "bears 20 TB" in nanofleet_outbox("wear", "--settings", settings).output
 
 
 def test_list_tells_what_waits_in_the_order_of_sending(path: Path) -> None:

@@ -18,8 +18,8 @@ from agent.ports import Metrics
 
 CARD_ENDURANCE_BYTES: Final = 10e12
 """A guess for a 32 GB SD card. Cards for dash cams are rated by hours of recording, which makes 29 TB of the
-smallest (SanDisk High Endurance, 32 GB: 2,500 h at 26 Mbit/s), written in long runs; ordinary ones are not rated
-at all, and small writes wear more."""
+smallest (SanDisk High Endurance, 32 GB: 2,500 h at 26 Mbit/s), written in long runs; ordinary ones are not
+rated at all, and small writes wear more."""
 
 DAY_S: Final = 86_400
 _YEAR_S: Final = 365.25 * DAY_S
@@ -59,7 +59,7 @@ class Worn:
 class Wear:
     """Counts for the database thread, which alone uses it, and tells metrics.
 
-    Now and then the totals are kept in the file, where `nanofleet outbox status` finds them.
+    Now and then the totals are kept in the file, where `nanofleet outbox wear` finds them.
     """
 
     def __init__(
