@@ -56,8 +56,9 @@ class Work:
         self.strict = True
 
     def split(self, *, max_bytes: int) -> tuple["Work", "Work"]:
-        """What a first transaction of about `max_bytes` takes, every key among it, and the drafts that are
-        left for later ones. This one stays as it is.
+        """What a first transaction of about `max_bytes` takes, and the drafts that are left for later ones.
+
+        All keys are in the first. This one stays as it is.
         """
         size, place = 0, 0
         while place < len(self.drafts) and (place == 0 or size < max_bytes):

@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 MOST_COMMANDS: Final = 256
 """Commands per commit: a longer group would hold the interpreter lock for longer than the loop likes."""
 
-_MOST_BYTES: Final = 2 << 20
+_MOST_BYTES: Final = 256 << 10
 """Of drafts in one commit: what a disk has made us hold may be more than it then has room for at once."""
 
 _PAUSE_S: Final = 0.5

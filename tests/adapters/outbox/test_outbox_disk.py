@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -182,6 +183,32 @@ async def test_an_outbox_opens_on_a_full_disk_and_goes_on_when_there_is_room(sma
         rows = await waiting(outbox)
         assert [(row.seq, row.epoch) for row in rows] == [(0, outbox.epoch)]
         assert losses(rows) == []
+    finally:
+        await outbox.close()
+
+
+@pytest.mark.slow
+async def test_what_was_held_comes_back_to_a_disk_that_has_room_for_a_part_of_it(small_disk: Path) -> None:
+    """Half of the disk stays somebody else's: all that is held at once would never fit."""
+    told: Told = []
+    clock = SystemClock()
+    ballast = await asyncio.to_thread(use_up, small_disk)
+    outbox = await opened(
+        small_disk / "outbox.sqlite3", clock=clock, on_condition=lambda *condition: told.append(condition)
+    )
+    try:
+        await fill(outbox, clock, "detection", 3_000, size=4_000)
+        await outbox.append(draft(clock, "event"))
+        assert (await outbox.statistics()).rows == 0
+        assert told[0][:2] == ("degraded", "E_DISK")
+        await asyncio.to_thread(os.truncate, ballast, 8 << 20)
+        await until(lambda: "refuses" not in (told[-1][2] or ""), within_s=40)
+        assert seqs(await waiting(outbox), "events/crowd") == [0]
+        statistics = await outbox.statistics()
+        assert statistics.lost > 0
+        assert statistics.produced == statistics.acknowledged + statistics.rows + statistics.lost
+        numbers = [message(row)["number"] for row in await waiting(outbox) if row.stream == "detections/door"]
+        assert numbers == list(range(numbers[0], 3_000))  # the newest were kept
     finally:
         await outbox.close()
 
