@@ -15,7 +15,7 @@ from agent.ports import KeepUntil, Replay
 STEP: Final = 4_096
 """Rows taken out in one transaction: an ack may cover a million, and everybody else waits meanwhile."""
 
-MOST_REPLAYED: Final = 50_000
+MOST_REPLAYED: Final = 10_000
 """Rows sent again for one request, because they are all marked in one transaction."""
 
 Ignored = Literal["epoch", "stream", "beyond"]
