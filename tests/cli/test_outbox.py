@@ -88,6 +88,26 @@ def test_wear_tells_what_is_written_a_day_and_how_long_a_card_lasts(path: Path, 
     assert "bears 20 TB" in nanofleet_outbox("wear", "--settings", settings).output
 
 
+def test_what_only_its_consumer_has_not_is_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.sqlite3"
+
+    async def make() -> None:
+        clock = FakeClock()
+        async with outbox_at(path, clock=clock, keep_until="stored") as outbox:
+            await fill(outbox, clock, "detection", 3)
+            await fill(outbox, clock, "event", 1)
+            rows = await waiting(outbox)
+            outbox.acknowledge([row.key for row in rows[:3]])
+
+    asyncio.run(make())
+    accounts = {one["stream"]: one for one in as_json("status", "--path", path)["streams"]}
+    assert {name: (one["waiting"], one["at_broker"]) for name, one in accounts.items()} == {
+        "detections/door": (3, 2),
+        "events/crowd": (1, 1),
+    }
+    assert [row["at_broker"] for row in as_json("list", "--path", path)] == [True, True, True, False]
+
+
 def test_list_tells_what_waits_in_the_order_of_sending(path: Path) -> None:
     rows = as_json("list", "--path", path)
     assert [(row["stream"], row["seq"]) for row in rows] == [
