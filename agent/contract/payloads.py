@@ -219,12 +219,13 @@ class Health(Payload):
 
 
 class OutboxFill(Payload):
-    """What waits on disk; `refused` counts the rows set aside."""
+    """What waits on disk, `at_broker` of it only for a consumer; `refused` counts the rows set aside."""
 
     rows: int
     bytes: int
     oldest_s: float
     refused: int
+    at_broker: int = 0
 
 
 class ShadowLatency(Payload):

@@ -163,6 +163,7 @@ class Health:
                 bytes=outbox.bytes,
                 oldest_s=round(outbox.oldest_s, 1),
                 refused=outbox.refused,
+                at_broker=outbox.at_broker,
             ),
             temperature_c=dict(machine.temperature_c),
             memory_mb=round(machine.memory_mb, 1),
