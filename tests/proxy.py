@@ -32,6 +32,7 @@ class Recorded:
         self.answered: list[tuple[mqtt.Publish, int]] = []
         """Publications at QoS 1 with the reason code of their PUBACK."""
         self.most_unacknowledged = 0
+        self.bytes_up = 0
         self.certificate: str | None = None
         """The serial number of the one that the agent showed."""
         self._unacknowledged: dict[int, mqtt.Publish] = {}
@@ -177,6 +178,7 @@ class RecordingProxy:
     ) -> None:
         parser = mqtt.PacketReader()
         while data := await reader.read(_CHUNK):
+            record.bytes_up += len(data)
             await self._flowing.wait()
             record.note_up(parser.feed(data))
             limit = self.cut_after_publishes

@@ -37,8 +37,11 @@ def telemetry_policy(*, sensors: int = 3, every_s: float = 0.1, more: str = "", 
 
 
 def mosquitto(folder: Path, *extra: str, upward: Sequence[str] = UPWARD) -> Mosquitto:
-    """A persistent one; what a consumer's session may hold is no part of these tests."""
-    return Mosquitto(folder, persistent=True, extra=["max_queued_messages 0", *extra], upward=upward)
+    """A persistent one, whose consumers' sessions may hold all that these tests make.
+
+    Not without a bound: mosquitto 2.0.11 then breaks the connection at every PUBLISH that it refuses.
+    """
+    return Mosquitto(folder, persistent=True, extra=["max_queued_messages 1000000", *extra], upward=upward)
 
 
 class Site:
