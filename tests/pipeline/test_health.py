@@ -126,7 +126,7 @@ async def test_heartbeat_tells_rates_since_the_last_one() -> None:
     jsonschema.validate(beat, payload_schema(payloads.Heartbeat))
     assert beat["fps"] == {"door": 9.5}
     assert beat["dropped"] == {"door": {"replaced": 24}}
-    assert beat["outbox"] == {"rows": 0, "bytes": 0, "oldest_s": 0.0, "refused": 0}
+    assert beat["outbox"] == {"rows": 0, "bytes": 0, "oldest_s": 0.0, "refused": 0, "at_broker": 0}
     assert (beat["session"], beat["memory_mb"], beat["config_version"]) == (17, 170.4, 42)
 
 
