@@ -88,6 +88,29 @@ async def test_a_node_that_went_back_to_acknowledged_lets_go_of_what_it_finds(
         assert (statistics.rows, statistics.at_broker, statistics.acknowledged) == (1, 0, 3)
 
 
+async def test_very_much_that_the_broker_has_is_let_go_of_in_steps(path: Path, clock: FakeClock) -> None:
+    async with outbox_at(path, clock=clock, keep_until="stored") as outbox:
+        for number in range(STEP + 5):
+            await outbox.append(draft(clock, number=number))
+        await outbox.statistics()
+        await send(outbox)
+        outbox.keep("acknowledged")
+        assert [(await outbox.statistics()).rows for _ in range(2)] == [5, 0]
+        await fill(outbox, clock, "detection", 3)
+        await send(outbox)
+        assert (await outbox.statistics()).acknowledged == STEP + 8
+
+
+async def test_a_replay_knows_of_pubacks_that_no_commit_has_taken_yet(path: Path, clock: FakeClock) -> None:
+    async with outbox_at(path, clock=clock, keep_until="stored", commit_interval_s=30.0) as outbox:
+        await fill(outbox, clock, "detection", 4)
+        outbox.acknowledge([row.key for row in await waiting(outbox)])
+        found = await outbox.replay(DOOR, outbox.epoch, 1, 2)
+        assert found is not None
+        assert found.rows == 2
+        assert seqs(await waiting(outbox)) == [1, 2]
+
+
 async def test_rows_at_the_broker_are_bounded_like_all_and_their_loss_is_declared(
     path: Path, clock: FakeClock
 ) -> None:
