@@ -2,19 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 import structlog
 
 from agent.contract.topics import Topics
 from agent.domain.errors import Code, RefusedError, TransientError
 from agent.domain.stamp import Stamp
+from agent.pipeline.audience import Audience
 from agent.pipeline.drain import Answered, Drain, Parcel
 from agent.pipeline.outgoing import NO_SUBSCRIBER, PACKET_TOO_LARGE, publication_of
-from agent.pipeline.refusals import Refusals
+from agent.pipeline.refusals import HANGS_UP, Refusals
 from agent.ports import Ack, Clock, Metrics, Outbox, Publication, Row, Session
 
 log = structlog.get_logger(__name__)
+
+_WORTH_A_FLUSH: Final = 64
+_FLUSH_EVERY_NS: Final = 50_000_000
+"""Each flush wakes the outbox's thread, which then wants the interpreter that this one is working with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class Sender:
         clock: Clock,
         metrics: Metrics,
         refusals: Refusals,
+        audience: Audience,
         max_message_bytes: int,
     ) -> None:
         self._drain = drain
@@ -56,17 +62,21 @@ class Sender:
         self._clock = clock
         self._metrics = metrics
         self._refusals = refusals
+        self._audience = audience
         self._max_message_bytes = max_message_bytes
         self._boot = clock.boot
         self._began_ns = clock.now().monotonic_ns
         self._session: Session | None = None
         self._acknowledged: list[int] = []
+        self._flushed_ns = 0
         self._counted = DeliveryStatistics(0, 0, 0, 0, 0, 0)
         self._published_count = 0
         self._acknowledged_count = 0
         self._refused_count = 0
         self._retried_count = 0
         self._unheard_count = 0
+        self.live_lag_ns = 0
+        """From commitment to acknowledgement of the live row that was acknowledged last."""
 
     def statistics(self) -> DeliveryStatistics:
         return DeliveryStatistics(
@@ -92,12 +102,13 @@ class Sender:
 
     def end(self, *, broke: bool) -> None:
         """The session is over. `broke`: so that a message may have been why."""
-        self.flush()
+        self.flush(at_once=True)
         self._session = None
         culprit = self._drain.end(broke_at_ns=self._clock.now().monotonic_ns if broke else None)
         if culprit is not None:
             self._metrics.count("delivery_culprits_total")
-            self._refuse(culprit, None, "the connection broke each time that it was sent, also by itself")
+            self._set_aside(culprit, "refused", None)
+            self._refusals.row(culprit, HANGS_UP, "the broker hangs up on it")
 
     def pump(self) -> None:
         """Send what may be sent."""
@@ -147,8 +158,16 @@ class Sender:
             log.debug("delivery.message_held_back", code=ack.reason, failures=answered.parcel.failures + 1)
         return answered
 
-    def flush(self) -> None:
-        """Settle with the outbox and with the metrics what has come together."""
+    def flush(self, *, at_once: bool = False) -> None:
+        """Settle with the outbox and with the metrics what has come together, as soon as that is worth it.
+
+        It is when nothing is on its way any more; under load, when many have come, or none was for a while.
+        """
+        now_ns = self._clock.now().monotonic_ns
+        is_due = at_once or not len(self._drain.window) or now_ns - self._flushed_ns >= _FLUSH_EVERY_NS
+        if not is_due and len(self._acknowledged) < _WORTH_A_FLUSH:
+            return
+        self._flushed_ns = now_ns
         if self._acknowledged:
             self._outbox.acknowledge(self._acknowledged)
             self._drain.supply.settled(self._acknowledged)
@@ -169,7 +188,8 @@ class Sender:
         item = parcel.item
         try:
             publication = self._publication(item, parcel, now) if isinstance(item, Row) else item
-            self._check_size(publication)
+            if isinstance(item, Row):  # what the node says of itself is short, and not for sale
+                self._check_size(publication)
             ticket = session.publish(publication)
         except RefusedError as error:
             is_oversize = error.code == Code.SIZE
@@ -197,7 +217,13 @@ class Sender:
             case "taken":
                 self._acknowledged.append(row.key)
                 self._acknowledged_count += 1
-                self._unheard_count += ack.reason == NO_SUBSCRIBER
+                if ack.reason == NO_SUBSCRIBER:
+                    self._unheard_count += 1
+                    self._audience.unheard(row.stream)
+                else:
+                    self._audience.heard(row.stream)
+                if answered.parcel.live:
+                    self.live_lag_ns = ack.received_ns - row.committed_ns
                 self._observe(row, answered.sent_ns, ack.received_ns)
                 log.debug("delivery.row_acknowledged", trace=row.trace, code=ack.reason)
             case "refused" | "oversize":
@@ -220,8 +246,10 @@ class Sender:
         if isinstance(item, Publication):
             self._refusals.announcement(item.topic, code)
             return
-        self._refused_count += 1
-        reason: Literal["refused", "oversize"] = "oversize" if code == PACKET_TOO_LARGE else "refused"
-        self._outbox.refuse(item.key, reason=reason, code=code)
-        self._drain.supply.settled((item.key,))
+        self._set_aside(item, "oversize" if code == PACKET_TOO_LARGE else "refused", code)
         self._refusals.row(item, code, why)
+
+    def _set_aside(self, row: Row, reason: Literal["refused", "oversize"], code: int | None) -> None:
+        self._refused_count += 1
+        self._outbox.refuse(row.key, reason=reason, code=code)
+        self._drain.supply.settled((row.key,))

@@ -89,7 +89,10 @@ class Changes:
         """The transaction was committed, at `at_ns`; what it dropped."""
         self.books.settle()
         self.numbering.settle(at_ns=at_ns)
-        return self._dropper.take()
+        dropped = self._dropper.take()
+        if dropped:
+            self.numbering.recent.forget()
+        return dropped
 
     def discard(self) -> None:
         """The transaction was rolled back."""

@@ -12,6 +12,7 @@ from agent.adapters.outbox.books import Books
 from agent.adapters.outbox.bounds import Bounds
 from agent.adapters.outbox.dropping import Dropper
 from agent.adapters.outbox.meta import write_meta
+from agent.adapters.outbox.recent import Recent
 from agent.adapters.outbox.rows import Moment, Placed
 from agent.adapters.outbox.schema import STRICT
 from agent.domain.ids import Stream
@@ -40,6 +41,8 @@ class Numbering:
         self._bounds = bounds
         self.next_key = next_key
         self._given_key = next_key
+        self.recent = Recent(newest_key=next_key - 1)
+        self._inserted: list[tuple[Placed, Draft]] = []
         self._commits: deque[tuple[int, int]] = deque(maxlen=512)
 
     def must_sync(self, drafts: Sequence[Draft]) -> bool:
@@ -74,7 +77,9 @@ class Numbering:
                 oversize[stream].append(seq)
                 continue
             grown[stream] += size
-            values.append(rows.values_of(draft, Placed(self._given_key, tally.id, seq, size), moment))
+            placed = Placed(self._given_key, tally.id, seq, size)
+            values.append(rows.values_of(draft, placed, moment))
+            self._inserted.append((placed, draft))
             self._given_key += 1
         rows.insert(self._connection, values)
         for stream, next_seq in numbers.items():
@@ -87,11 +92,14 @@ class Numbering:
         """The transaction was committed, at `at_ns`."""
         if self._given_key > self.next_key:
             self._commits.append((self._given_key, at_ns))
+            self.recent.add(self._inserted, newest_key=self._given_key - 1, committed_ns=at_ns)
+            self._inserted.clear()
         self.next_key = self._given_key
 
     def discard(self) -> None:
         """The transaction was rolled back."""
         self._given_key = self.next_key
+        self._inserted.clear()
 
     def committed_ns(self, key: int) -> int | None:
         """When the row was committed, to the end of the sync; None: too long ago to be remembered."""

@@ -9,11 +9,15 @@ from agent.adapters.outbox import rows
 from agent.adapters.outbox.books import Books
 from agent.adapters.outbox.bounds import Bounds, Present
 from agent.adapters.outbox.numbering import Numbering
+from agent.adapters.outbox.recent import Recently
 from agent.adapters.outbox.rows import Placed, Stored
 from agent.adapters.outbox.schema import AT_BROKER, RANKS
 from agent.ports import Priority, Row
 
 _STEP: Final = 64
+_NOT_EXPIRED_NS: Final = 1_000_000_000
+"""The shortest expiry that there is."""
+
 _MOST_SPOILED: Final = 2_048
 """Rows that one sweep drops, so that its transaction stays short."""
 
@@ -54,7 +58,10 @@ class Reader:
         found = Found()
         for rank, priority in enumerate(RANKS):
             cursor = after.get(priority, 0)
-            while len(found.rows) < limit:
+            recent = self._numbering.recent.take(priority, after=cursor, limit=limit - len(found.rows))
+            for fresh in recent or ():
+                self._sort_recent(fresh, found, present)
+            while recent is None and len(found.rows) < limit:
                 stored = self._select(rank, cursor, limit - len(found.rows), to_send=True)
                 if not stored:
                     break
@@ -102,6 +109,29 @@ class Reader:
             streams=self._books.names,
             boots=self._boots,
         )
+
+    def _sort_recent(self, one: Recently, found: Found, present: Present) -> None:
+        draft, placed = one.draft, one.placed
+        row = Row(
+            key=placed.key,
+            epoch=self._epoch,
+            seq=placed.seq,
+            stream=draft.stream,
+            priority=draft.priority,
+            body=draft.body,
+            content_type=draft.content_type,
+            expiry_s=draft.expiry_s,
+            properties=draft.properties,
+            made=draft.made,
+            captured=draft.captured,
+            committed_ns=one.committed_ns,
+            boot=present.boot,
+        )
+        age_ns = present.at.monotonic_ns - draft.made.monotonic_ns
+        if age_ns > _NOT_EXPIRED_NS and self._bounds.expired(row, age_ns):
+            found.expired.append(placed)
+        else:
+            found.rows.append(row)
 
     def _sort(self, one: Stored, found: Found, without: frozenset[int], present: Present) -> None:
         row = one.row
