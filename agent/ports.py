@@ -419,6 +419,7 @@ class Limits:
     receive_maximum: int
     maximum_packet_size: int | None
     server_keep_alive_s: int | None
+    wildcard_subscriptions: bool = True
 
 
 class Session(Protocol):

@@ -149,9 +149,12 @@ def suback(mid: int, *reasons: int) -> bytes:
     return packet(SUBACK, mid.to_bytes(2, "big") + b"\0" + bytes(reasons))
 
 
-def disconnect(reason: int | None = None) -> bytes:
-    """Without properties, as mosquitto sends it."""
-    return packet(DISCONNECT, b"" if reason is None else bytes([reason]))
+def disconnect(reason: int | None = None, properties: bytes | None = None) -> bytes:
+    """Without properties unless they are given, as mosquitto sends it."""
+    body = b"" if reason is None else bytes([reason])
+    if properties is not None:
+        body += variable(len(properties)) + properties
+    return packet(DISCONNECT, body)
 
 
 def publish(topic: str, payload: bytes, *, qos: int = 0, mid: int = 0, retain: bool = False) -> bytes:

@@ -85,7 +85,7 @@ class Conversation:
             self._drained.clear()
             self._sender.end(broke=self._closed.cause in _MAY_BE_A_MESSAGE and self._farewell is None)
         if self._rival and self._closed.cause == "closed":
-            return Closed("taken-over", "another client uses this node's name and certificate")
+            return Closed("taken-over", "another client came with this node's name")
         return self._closed
 
     def turn(self) -> None:

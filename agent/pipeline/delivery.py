@@ -20,6 +20,7 @@ from agent.pipeline.interruptible import Interruptible
 from agent.pipeline.outage import Outage
 from agent.pipeline.presence import Presence
 from agent.pipeline.refusals import Refusals
+from agent.pipeline.rivalry import Rivalry
 from agent.pipeline.sender import DeliveryStatistics, Sender
 from agent.pipeline.supervise import Ticks, accompany, within
 from agent.ports import Clock, Closed, Condition, Inbound, Link, Metrics, Outbox, Session, Status
@@ -99,6 +100,7 @@ class Delivery:
             on_condition=on_condition,
         )
         self._refusals = Refusals(clock=clock, metrics=metrics, on_condition=on_condition)
+        self._rivalry = Rivalry(clock=clock, on_condition=on_condition)
         self._drain = Drain(window=window, most_bytes=_MOST_BYTES_IN_FLIGHT, batch=batch, random=random)
         self._feed = Feed(
             outbox=outbox,
@@ -254,6 +256,8 @@ class Delivery:
             log.info("link.moving", session=self._connector.number, cause=closed.cause)
             return
         self._metrics.count("link_lost_total", cause=closed.cause)
+        if closed.cause == "taken-over":
+            self._rivalry.note()
         log.info(
             "link.lost",
             session=self._connector.number,
@@ -262,7 +266,7 @@ class Delivery:
             retry_in_s=round(delay_s, 2),
         )
         code = Code.REFUSED if closed.cause in _NEEDS_A_PERSON else Code.NETWORK
-        self._tell_condition(closed.cause, code, closed.detail)
+        self._tell_condition(closed.cause, code, f"{closed.detail}; tried again in {delay_s:.0f} s")
         await self._pause(delay_s)
 
     def _tell_condition(self, cause: str, code: Code, message: str) -> None:
@@ -305,6 +309,7 @@ class Delivery:
         while True:
             self._ticks.tick("delivery")
             self._refusals.look()
+            self._rivalry.look()
             if self._conversation is not None:
                 self._conversation.beat()
                 self._turn()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -113,16 +114,70 @@ async def test_a_password_file_that_is_missing_is_a_mistake_of_the_configuration
     assert raised.value.code == Code.FILE
 
 
-@pytest.mark.parametrize("reason", [0x80, 0x85, 0x86, 0x87, 0x88, 0x8A, 0x97])
-async def test_a_refused_connection_is_told_as_refused(broker: ScriptedBroker, reason: int) -> None:
+@pytest.mark.parametrize(
+    ("reason", "cause", "told"),
+    [
+        (0x01, "refused", "it does not speak MQTT 5"),
+        (0x80, "refused", "it does not say why"),
+        (0x84, "refused", "it does not speak MQTT 5"),
+        (0x85, "refused", "is `node` what it expects?"),
+        (0x86, "refused", "see `username` and `password_file`"),
+        (0x87, "refused", "not authorised"),
+        (0x88, "busy", "not available now"),
+        (0x89, "busy", "it is busy"),
+        (0x8A, "refused", "banned"),
+        (0x8C, "refused", "another authentication method"),
+        (0x95, "refused", "larger than it takes"),
+        (0x97, "busy", "a quota is used up"),
+        (0x9A, "refused", "no retained messages"),
+        (0x9B, "refused", "QoS 0 only"),
+        (0x9C, "busy", "another server is to be used for now"),
+        (0x9D, "refused", "put its address into `broker.host`"),
+        (0x9F, "busy", "too many connections"),
+        (0xC7, "refused", "which no version of MQTT knows"),
+    ],
+)
+async def test_a_refused_connection_is_told_with_what_to_do(
+    broker: ScriptedBroker, reason: int, cause: str, told: str
+) -> None:
     broker.on_connect = lambda _packet: mqtt.connack(reason)
     error = await refusal_of(link_of(broker.port))
-    assert (error.path, error.code) == ("refused", Code.REFUSED)
-    assert f"{HOST}:{broker.port} refused the connection" in error.message
+    assert (error.path, error.code) == (cause, Code.REFUSED)
+    assert f"{HOST}:{broker.port} refused the connection: 0x{reason:02X}, " in error.message
+    assert told in error.message
+
+
+async def test_a_broker_of_mqtt_3_is_told_as_such(broker: ScriptedBroker) -> None:
+    """Its CONNACK has no properties (MQTT 3.1.1, 3.2)."""
+    broker.on_connect = lambda _packet: mqtt.packet(mqtt.CONNACK, b"\x00\x01")
+    error = await refusal_of(link_of(broker.port))
+    assert error.path == "refused"
+    assert "it does not speak MQTT 5" in error.message
+
+
+async def test_what_a_broker_says_of_its_refusal_is_quoted_within_bounds(broker: ScriptedBroker) -> None:
+    said = b"\x1f" + mqtt.string("no\x1b[31m " + "x" * 500) + b"\x1c" + mqtt.string("other.example:8883")
+    broker.on_connect = lambda _packet: mqtt.connack(0x9D, said)
+    error = await refusal_of(link_of(broker.port))
+    assert "it names other.example:8883, which is not followed" in error.message
+    assert "(it says: no[31m xxx" in error.message
+    assert len(error.message) < 600
+
+
+async def test_an_answer_to_connect_that_cannot_be_read_ends_the_attempt(broker: ScriptedBroker) -> None:
+    broker.on_connect = lambda _packet: mqtt.packet(mqtt.CONNACK, b"\x00\x00\x05\x21\x00")
+    error = await refusal_of(link_of(broker.port))
+    assert error.path == "closed"
 
 
 @pytest.mark.parametrize(
-    ("property_", "what"), [(b"\x24\x00", "QoS 0 only"), (b"\x25\x00", "no retained messages")]
+    ("property_", "what"),
+    [
+        (b"\x24\x00", "QoS 0 only"),
+        (b"\x25\x00", "no retained messages"),
+        (mqtt.receive_maximum(0), "Receive Maximum of 0"),
+        (mqtt.maximum_packet_size(0), "Maximum Packet Size of 0"),
+    ],
 )
 async def test_a_broker_that_cannot_do_what_we_need_is_refused(
     broker: ScriptedBroker, property_: bytes, what: str
@@ -193,6 +248,56 @@ async def test_the_limits_of_connack_are_read(broker: ScriptedBroker) -> None:
             1_024,
             9,
         )
+
+
+@pytest.mark.parametrize(
+    "property_",
+    [
+        b"",
+        b"\x24\x01" + b"\x25\x01",
+        b"\x11" + (3_600).to_bytes(4, "big"),
+        b"\x22" + (10).to_bytes(2, "big"),
+        b"\x12" + mqtt.string("another-name"),
+        b"\x2a\x00" + b"\x29\x00",
+        b"\x1a" + mqtt.string("response/") + b"\x1c" + mqtt.string("other.example"),
+        b"\x1f" + mqtt.string("welcome") + b"\x26" + mqtt.string("k") + mqtt.string("v"),
+        mqtt.receive_maximum(65_535) + mqtt.maximum_packet_size(0xFFFF_FFFF) + mqtt.server_keep_alive(0),
+    ],
+    ids=["nothing", "all", "expiry", "aliases", "name", "no-shared", "server", "words", "largest"],
+)
+async def test_what_else_a_broker_offers_changes_nothing(broker: ScriptedBroker, property_: bytes) -> None:
+    broker.on_connect = lambda _packet: mqtt.connack(properties=property_)
+    async with session_of(broker, keepalive_s=2) as session:
+        await session.subscribe(["base/state", "base/command/+/+"], no_local=True)
+        session.publish(Publication("topic", b"x"))
+        event = await anext(session.events())
+        assert isinstance(event, Ack)
+        # A server that wants no keepalive is pinged all the same: else a dead line were never noticed.
+        await until(lambda: broker.count(mqtt.PINGREQ) >= 1)
+        assert broker.published[0].topic == "topic"
+        assert 0x23 not in broker.published[0].properties.values  # no topic alias, whatever it allows
+
+
+async def test_a_server_keepalive_longer_than_ours_makes_us_no_slower(broker: ScriptedBroker) -> None:
+    broker.on_connect = lambda _packet: mqtt.connack(properties=mqtt.server_keep_alive(3_600))
+    async with session_of(broker, keepalive_s=2) as session:
+        assert session.limits.server_keep_alive_s == 3_600
+        broker.silent = True
+        since = time.monotonic()
+        assert (await closed_of(session)).cause == "keepalive"
+        assert time.monotonic() - since <= 4
+
+
+async def test_without_wildcards_the_rest_is_subscribed_and_what_goes_unheard_is_told(
+    broker: ScriptedBroker,
+) -> None:
+    broker.on_connect = lambda _packet: mqtt.connack(properties=b"\x28\x00")
+    async with session_of(broker) as session:
+        with pytest.raises(RefusedError, match=r"with wildcards: base/ack/#, base/c/\+ goes unheard"):
+            await session.subscribe(["base/state", "base/ack/#", "base/c/+"], no_local=True)
+        asked = [packet.body for packet in broker.received if packet.kind == mqtt.SUBSCRIBE]
+        assert [mqtt.string("base/state") in body for body in asked] == [True]
+        assert not any(b"#" in body or b"+" in body for body in asked)
 
 
 @pytest.mark.parametrize("qos", [0, 1])
@@ -362,6 +467,14 @@ async def test_a_topic_that_is_no_utf8_hurts_nobody(broker: ScriptedBroker) -> N
         (0x98, "server-shutdown"),
         (0x87, "refused"),
         (0x82, "closed"),
+        (0x89, "server-shutdown"),
+        (0x96, "busy"),
+        (0x97, "busy"),
+        (0x9C, "server-shutdown"),
+        (0x9D, "server-shutdown"),
+        (0x9F, "busy"),
+        (0xA2, "closed"),
+        (0xC7, "closed"),
         (None, "closed"),
     ],
 )
@@ -371,6 +484,47 @@ async def test_the_reason_of_a_disconnect_is_its_cause(
     async with session_of(broker) as session:
         broker.send(mqtt.disconnect(reason))
         assert (await closed_of(session)).cause == cause
+
+
+async def test_what_a_broker_says_at_the_end_is_told(broker: ScriptedBroker) -> None:
+    async with session_of(broker) as session:
+        broker.send(mqtt.disconnect(0x8E, b"\x1f" + mqtt.string("somebody else")))
+        assert await closed_of(session) == Closed(
+            "taken-over",
+            "the broker ended the session: 0x8E, another client came with this node's name "
+            "(it says: somebody else)",
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["connack", "session"])
+async def test_a_broker_that_trickles_bytes_is_given_up(broker: ScriptedBroker, stage: str) -> None:
+    """Something comes in all the time, and yet no packet is ever finished."""
+    endless = mqtt.publish("base/config/desired", b"x" * 10_000)
+    ended = threading.Event()
+
+    def trickle() -> None:
+        for byte in endless:
+            if ended.wait(0.2):
+                return
+            with contextlib.suppress(OSError):
+                broker.send(bytes([byte]))
+
+    thread = threading.Thread(name="trickle", target=trickle, daemon=True)
+    try:
+        if stage == "connack":
+            broker.on_connect = lambda _packet: thread.start()
+            error = await refusal_of(link_of(broker.port, dial_timeout_s=1, connack_timeout_s=1))
+            assert error.path == "timeout"
+        else:
+            async with session_of(broker, keepalive_s=2) as session:
+                broker.silent = True
+                thread.start()
+                since = time.monotonic()
+                assert (await closed_of(session)).cause == "keepalive"
+                assert time.monotonic() - since <= 3 * 2
+    finally:
+        ended.set()
 
 
 async def test_a_connection_that_ends_without_a_word_is_closed(broker: ScriptedBroker) -> None:

@@ -208,14 +208,22 @@ def test_pack_is_all_that_paho_asks_of_properties_while_it_sends(broker: Scripte
 
 @contextmanager
 def our_client(
-    broker: ScriptedBroker, *, largest_packet_bytes: int = 10_000
+    broker: ScriptedBroker,
+    *,
+    largest_packet_bytes: int = 10_000,
+    ends: list[tuple[int, dict[str, Any]]] | None = None,
 ) -> Iterator[tuple[PahoClient, list[tuple[int, int]], Callable[[Callable[[], bool]], None]]]:
     """A client of ours without a thread: `turn` runs its loop until a condition holds."""
     connection = socket.create_connection((HOST, broker.port))
     wire = Wire(connection, largest_packet_bytes=largest_packet_bytes)
     acks: list[tuple[int, int]] = []
+    ends = [] if ends is None else ends
     client = PahoClient(
-        client_id="canary", wire=wire, on_puback=lambda mid, reason: acks.append((mid, reason))
+        client_id="canary",
+        wire=wire,
+        on_puback=lambda mid, reason: acks.append((mid, reason)),
+        on_connack=lambda _reason, _given: None,
+        on_server_disconnect=lambda reason, given: ends.append((reason, given)),
     )
 
     def turn(condition: Callable[[], bool]) -> None:
@@ -280,9 +288,66 @@ def test_a_puback_for_nothing_is_ignored(broker: ScriptedBroker) -> None:
         assert acks == [(sent.mid, 0)]
 
 
-def test_the_servers_keepalive_replaces_ours_and_our_beat_replaces_both(broker: ScriptedBroker) -> None:
-    broker.on_connect = lambda _packet: mqtt.connack(properties=mqtt.server_keep_alive(7))
+def test_our_beat_is_the_keepalive(broker: ScriptedBroker) -> None:
     with our_client(broker) as (client, _acks, _turn):
-        assert client.keepalive == 7
         client.beat(3)
         assert client.keepalive == pytest.approx(2)
+
+
+def test_a_large_maximum_packet_size_is_malformed_to_a_bare_client(broker: ScriptedBroker) -> None:
+    """HiveMQ's own default."""
+    broker.on_connect = lambda _packet: mqtt.connack(properties=mqtt.maximum_packet_size(268_435_460))
+    client = bare_client()
+    client.connect(HOST, broker.port)
+    until_blocking(lambda: client.loop(0.01) == MQTTErrorCode.MQTT_ERR_PROTOCOL)
+    client.disconnect()
+    with our_client(broker) as (ours, _acks, _turn):
+        assert ours.is_connected()
+
+
+@pytest.mark.parametrize("reason", [0x00, 0x04, 0x8B, 0x8E, 0x9C, 0xC7])
+@pytest.mark.parametrize(
+    ("properties", "given"),
+    [
+        (None, {}),
+        (b"", {}),
+        (b"\x1f\x00\x02no", {"ReasonString": "no"}),
+        (b"\x1f\x00\x09no", {}),
+    ],
+    ids=["bare", "empty", "reasoned", "malformed"],
+)
+def test_our_client_reads_every_disconnect(
+    broker: ScriptedBroker, reason: int, properties: bytes | None, given: dict[str, Any]
+) -> None:
+    ends: list[tuple[int, dict[str, Any]]] = []
+    with our_client(broker, ends=ends) as (client, _acks, turn):
+        broker.send(mqtt.disconnect(reason, properties))
+        turn(lambda: bool(ends))
+        assert ends == [(reason, given)]
+        assert client.loop(0) != MQTTErrorCode.MQTT_ERR_SUCCESS
+
+
+def test_a_disconnect_of_nothing_at_all_is_reason_0(broker: ScriptedBroker) -> None:
+    ends: list[tuple[int, dict[str, Any]]] = []
+    with our_client(broker, ends=ends) as (_client, _acks, turn):
+        broker.send(mqtt.disconnect())
+        turn(lambda: bool(ends))
+        assert ends == [(0, {})]
+
+
+def test_a_disconnect_for_a_reason_that_paho_does_not_know_raises_in_a_bare_client(
+    broker: ScriptedBroker,
+) -> None:
+    client = bare_client()
+    client.connect(HOST, broker.port)
+    until_blocking(lambda: client.loop(0.01) == MQTTErrorCode.MQTT_ERR_SUCCESS and client.is_connected())
+    broker.send(mqtt.disconnect(0xC7))
+    codes: list[int] = []
+
+    def loop() -> bool:
+        codes.append(client.loop(0.01))
+        return codes[-1] != MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    until_blocking(loop)
+    assert codes[-1] == MQTTErrorCode.MQTT_ERR_PROTOCOL
+    client.disconnect()

@@ -7,23 +7,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+import structlog
+from paho.mqtt.client import Client, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from agent.adapters.mqtt.causes import Cause, cause_of_disconnect, no_connection
+from agent.adapters.mqtt.causes import Cause, no_connection
 from agent.adapters.mqtt.client import PahoClient
 from agent.adapters.mqtt.credentials import Credentials
 from agent.adapters.mqtt.dial import Broker, Floor, dial
 from agent.adapters.mqtt.events import Arrived, Ended, Established, NetworkEvent, Subscribed
 from agent.adapters.mqtt.packets import connect_properties, properties_of, values_of
+from agent.adapters.mqtt.reasons import of_connack, of_disconnect, what_is_lacking
 from agent.adapters.mqtt.tls import explain
 from agent.adapters.mqtt.wire import Wire
 from agent.domain.errors import ConfigError, TransientError
 from agent.domain.stamp import rfc3339
 from agent.ports import Ack, Clock, Closed, Inbound, Limits, Publication
+
+log = structlog.get_logger(__name__)
 
 _MOST_UNREAD = 32
 """Messages that the broker may send ahead of our reading them: at QoS 1 it waits, at QoS 0 we drop."""
@@ -32,6 +36,9 @@ _FAR_TOO_MANY = 1_024
 """A broker that sends so many ahead does not honour our Receive Maximum (mosquitto 2.0 goes beyond, too)."""
 
 _LINGER_S = 1.0
+
+_PATIENCE = 2
+"""Keepalives within which a ping is answered where bytes do come in: it may wait behind a large message."""
 
 _PACKET_OVERHEAD_BYTES = 66_000
 """Topic and properties beside an inbound payload."""
@@ -68,6 +75,7 @@ class Network:
         self._leaving = False
         self._socket: socket.socket | None = None
         self._wire: Wire | None = None
+        self._paho: PahoClient | None = None
         self.credentials: Credentials | None = None
         """What was shown to the broker."""
         self._established = False
@@ -145,7 +153,9 @@ class Network:
                 raise no_connection("tls", "the MQTT library did not use the connection made for it")
             turn_s = min(1.0, asked.keepalive_s / 10)
             while not self._given_up and client.loop(turn_s) == MQTTErrorCode.MQTT_ERR_SUCCESS:
-                pass
+                if client.unanswered_s() > _PATIENCE * asked.keepalive_s:
+                    self._end("keepalive", "something comes in, but the broker answers no ping")
+                    break
         finally:
             wire.finish(linger_s=_LINGER_S if self._leaving else 0.0)
             if not self._established:
@@ -153,13 +163,18 @@ class Network:
 
     def _client(self, wire: Wire) -> PahoClient:
         asked = self._asked
-        client = PahoClient(client_id=asked.client_id, wire=wire, on_puback=self._on_puback)
+        self._paho = client = PahoClient(
+            client_id=asked.client_id,
+            wire=wire,
+            on_puback=self._on_puback,
+            on_connack=self._on_connack,
+            on_server_disconnect=self._on_server_disconnect,
+        )
         if asked.username is not None:
             client.username_pw_set(asked.username, self._password())
         will = asked.will
         if will is not None:
             client.will_set(will.topic, will.payload, will.qos, will.retain, properties_of(will))
-        client.on_connect = self._on_connect
         client.on_message = self._on_message
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
@@ -199,34 +214,34 @@ class Network:
 
     # What follows is called by paho, in this thread.
 
-    def _on_connect(
-        self,
-        client: Client,
-        _userdata: object,
-        _flags: ConnectFlags,
-        reason: ReasonCode,
-        properties: Properties | None,
-    ) -> None:
-        given = values_of(properties)
-        lacks = _what_is_lacking(given)
-        if reason.is_failure or lacks:
-            why = lacks or given.get("ReasonString") or str(reason)
-            self._end("refused", f"{self._asked.broker} refused the connection: {why}")
+    def _on_connack(self, reason: int, given: dict[str, Any]) -> None:
+        asked, client = self._asked, self._paho
+        if client is None:
+            raise RuntimeError("an answer came before there was a client")
+        lacks = what_is_lacking(given)
+        if reason or lacks:
+            cause, why = of_connack(reason, given) if reason else ("refused", str(lacks))
+            self._end(cause, f"{asked.broker} refused the connection: {why}")
             if lacks:
                 client.disconnect()
             return
-        if not isinstance(client, PahoClient):
-            raise TypeError("paho called back for a client that is not ours")
+        if (assigned := given.get("AssignedClientIdentifier")) is not None:
+            log.warning("link.client_id_assigned", asked=asked.client_id, assigned=assigned)
         server_s = given.get("ServerKeepAlive")
-        # A server that wants no keepalive may still be pinged (MQTT 5.0, 3.1.2.10).
-        client.beat(min(self._asked.keepalive_s, server_s or self._asked.keepalive_s))
+        # A server that wants no keepalive may still be pinged (MQTT 5.0, 3.1.2.10), and any of them earlier.
+        client.beat(min(asked.keepalive_s, server_s or asked.keepalive_s))
         limits = Limits(
             receive_maximum=given.get("ReceiveMaximum", 65_535),
             maximum_packet_size=given.get("MaximumPacketSize"),
             server_keep_alive_s=server_s,
+            wildcard_subscriptions=bool(given.get("WildcardSubscriptionAvailable", 1)),
         )
         self._established = True
         self._post(Established(client, limits))
+
+    def _on_server_disconnect(self, reason: int, given: dict[str, Any]) -> None:
+        cause, why = of_disconnect(reason, given)
+        self._end(cause, f"the broker ended the session: {why}")
 
     def _on_message(self, client: Client, _userdata: object, message: MQTTMessage) -> None:
         unread = self._arrived - self.read
@@ -270,9 +285,7 @@ class Network:
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
-        if flags.is_disconnect_packet_from_server:
-            self._end(cause_of_disconnect(reason.value), f"the broker ended the session: {reason}")
-        elif reason.value == _KEEP_ALIVE_TIMEOUT:
+        if not flags.is_disconnect_packet_from_server and reason.value == _KEEP_ALIVE_TIMEOUT:
             self._end("keepalive", "the broker gave no sign of life in time")
 
     def _on_puback(self, mid: int, reason: int) -> None:
@@ -287,11 +300,3 @@ class Network:
 
 _KEEP_ALIVE_TIMEOUT = 0x8D
 _HUNG_UP = (ssl.SSLEOFError, ConnectionResetError, BrokenPipeError)
-
-
-def _what_is_lacking(given: dict[str, Any]) -> str | None:
-    if given.get("MaximumQoS", 1) < 1:
-        return "it takes messages at QoS 0 only, and nothing would be acknowledged"
-    if not given.get("RetainAvailable", 1):
-        return "it keeps no retained messages, and the node's state would not be known"
-    return None

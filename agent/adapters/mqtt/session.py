@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 _SUBSCRIBE_TIMEOUT_S = 10.0
 _DISCONNECT_TIMEOUT_S = 2.0
 _FAILURE = 0x80
+_WILDCARDS = frozenset("+#")
 
 
 class MqttSession:
@@ -87,25 +88,11 @@ class MqttSession:
     async def subscribe(self, topics: Sequence[str], *, no_local: bool) -> None:
         if self._client is None or self._closed is not None:
             raise self._no_longer()
-        options = SubscribeOptions(qos=1, noLocal=no_local)
-        rc, mid = self._client.subscribe([(topic, options) for topic in topics])
-        if rc != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
-            raise self._no_longer()
-        answer = self._subscribing[mid] = self._loop.create_future()
-        try:
-            async with asyncio.timeout(_SUBSCRIBE_TIMEOUT_S):
-                reasons = await answer
-        except TimeoutError as error:
-            raise no_connection("timeout", "the broker did not answer a subscription") from error
-        finally:
-            del self._subscribing[mid]
-        refused = [
-            f"{topic} (0x{reason:02X})"
-            for topic, reason in zip(topics, reasons, strict=False)
-            if reason >= _FAILURE
-        ]
-        if refused:
-            message = f"the broker refused the subscription to {', '.join(refused)}"
+        wanted = [topic for topic in topics if self._limits.wildcard_subscriptions or not _is_wild(topic)]
+        if wanted:
+            await self._subscribe(self._client, wanted, no_local=no_local)
+        if left_out := [topic for topic in topics if topic not in wanted]:
+            message = f"the broker takes no subscriptions with wildcards: {', '.join(left_out)} goes unheard"
             raise RefusedError(message, code=Code.REFUSED, path="subscribe")
 
     async def events(self) -> AsyncIterator[SessionEvent]:
@@ -135,6 +122,28 @@ class MqttSession:
         except TimeoutError:
             log.warning("link.disconnect_timed_out", timeout_s=_DISCONNECT_TIMEOUT_S)
             self._network.give_up()
+
+    async def _subscribe(self, client: PahoClient, topics: Sequence[str], *, no_local: bool) -> None:
+        options = SubscribeOptions(qos=1, noLocal=no_local)
+        rc, mid = client.subscribe([(topic, options) for topic in topics])
+        if rc != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
+            raise self._no_longer()
+        answer = self._subscribing[mid] = self._loop.create_future()
+        try:
+            async with asyncio.timeout(_SUBSCRIBE_TIMEOUT_S):
+                reasons = await answer
+        except TimeoutError as error:
+            raise no_connection("timeout", "the broker did not answer a subscription") from error
+        finally:
+            del self._subscribing[mid]
+        refused = [
+            f"{topic} (0x{reason:02X})"
+            for topic, reason in zip(topics, reasons, strict=False)
+            if reason >= _FAILURE
+        ]
+        if refused:
+            message = f"the broker refused the subscription to {', '.join(refused)}"
+            raise RefusedError(message, code=Code.REFUSED, path="subscribe")
 
     def _send(self, client: PahoClient, publication: Publication) -> int:
         properties = properties_of(publication)
@@ -200,3 +209,7 @@ class MqttSession:
                 answer.set_exception(self._no_longer())
         if not self._established.done():
             self._established.set_exception(ended.error or self._no_longer())
+
+
+def _is_wild(topic: str) -> bool:
+    return not _WILDCARDS.isdisjoint(topic)
