@@ -70,7 +70,7 @@ class Reader:
                     self._sort(one, found, without, present)
         return found
 
-    def spoiled(self, present: Present) -> Found:
+    def spoiled(self, present: Present, *, without: frozenset[int]) -> Found:
         """What is too old or damaged at the old end of each priority, up to the first row that is neither.
 
         One that lies behind a row that keeps longer is found by `fetch`, so it is never sent.
@@ -85,7 +85,7 @@ class Reader:
                 cursor, step = stored[-1].placed.key, _STEP
                 for one in stored:
                     if not found.rows:
-                        self._sort(one, found, frozenset(), present)
+                        self._sort(one, found, without, present)
             found.rows.clear()
         return found
 
@@ -135,10 +135,12 @@ class Reader:
 
     def _sort(self, one: Stored, found: Found, without: frozenset[int], present: Present) -> None:
         row = one.row
+        if one.placed.key in without:  # on its way out: neither to be sent nor to be declared lost
+            return
         if row is None:
             found.damaged.append(one.placed)
         elif self._bounds.expired(row, present.age_ns(row.made, boot=row.boot, synced=one.synced)):
             found.expired.append(one.placed)
-        elif row.key not in without:
+        else:
             committed_ns = self._numbering.committed_ns(row.key)
             found.rows.append(row if committed_ns is None else replace(row, committed_ns=committed_ns))

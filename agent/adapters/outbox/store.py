@@ -118,17 +118,11 @@ class Store:
         kept = self._changes.kept
         if not (asked.acks or asked.remind or kept.due):
             return
-        with self._transaction(durable=False):
-            ignored = [(ack, why) for ack in asked.acks.values() if (why := kept.note(ack)) is not None]
-            if asked.remind:
-                kept.remind()
-            if kept.due:
-                kept.step()
-        for ack, why in ignored:
-            self._metrics.count("outbox_stored_ignored_total", reason=why)
-            if self._ignored.get(ack.stream) != why and len(self._ignored) < _MOST_TOLD:
-                self._ignored[ack.stream] = why
-                log.info("outbox.stored_ignored", stream=ack.stream, epoch=ack.epoch, seq=ack.seq, reason=why)
+        try:
+            self._follow(asked)
+        except DiskFullError:  # taking rows out needs room as well
+            self._make_room(Work())
+            self._follow(asked)
 
     def replay(self, stream: Stream, epoch: str, first: int, last: int) -> Replay | None:
         """As the port says."""
@@ -145,15 +139,18 @@ class Store:
         with translated():
             self._boots.update(read_boots(self._connection))
 
-    def tidy_if_due(self) -> None:
-        """Once a second: drop what is too old, see whether a full disk has room again, and count the wear."""
+    def tidy_if_due(self, *, without: frozenset[int]) -> None:
+        """Once a second: drop what is too old, see whether a full disk has room again, and count the wear.
+
+        The rows of `without` have arrived, though the file does not say so yet.
+        """
         present = Present.of(self._clock)
         if present.at.monotonic_ns - self._tidied_ns < _TIDY_EVERY_NS:
             return
         self._tidied_ns = present.at.monotonic_ns
         self._room.relax(present.at)
         with translated():
-            found = self._reader.spoiled(present)
+            found = self._reader.spoiled(present, without=without)
         self._drop_spoiled(found, present)
         if self._wear.keep_due(present.at.monotonic_ns):
             with self._transaction(durable=False):
@@ -253,6 +250,20 @@ class Store:
                 code=one.refusal.code,
             )
         return durable
+
+    def _follow(self, asked: Asked) -> None:
+        kept = self._changes.kept
+        with self._transaction(durable=False):
+            ignored = [(ack, why) for ack in asked.acks.values() if (why := kept.note(ack)) is not None]
+            if asked.remind:
+                kept.remind()
+            if kept.due:
+                kept.step()
+        for ack, why in ignored:
+            self._metrics.count("outbox_stored_ignored_total", reason=why)
+            if self._ignored.get(ack.stream) != why and len(self._ignored) < _MOST_TOLD:
+                self._ignored[ack.stream] = why
+                log.info("outbox.stored_ignored", stream=ack.stream, epoch=ack.epoch, seq=ack.seq, reason=why)
 
     def _make_room(self, work: Work) -> None:
         now = self._clock.now()

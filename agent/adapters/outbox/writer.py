@@ -191,7 +191,7 @@ class Writer:
             news, self._work = news or bool(part.drafts), left
         store.follow(self._asked)
         self._asked.done()
-        store.tidy_if_due()
+        store.tidy_if_due(without=self._work.settled_keys)
         news = store.tell_losses() or news
         store.sync_if_due()
         if self._retry_ns is not None:

@@ -104,14 +104,9 @@ async def account(outbox: SqliteOutbox) -> dict[str, Any]:
 
 
 async def opened(path: Path, clock: Clock, *, max_bytes: int) -> SqliteOutbox:
+    settings: dict[str, Any] = {"max_bytes": max_bytes, "max_age_s": 30 * 86_400}  # as that version has them
     return await SqliteOutbox.open(
-        path,
-        site="plant",
-        node="nano-1",
-        clock=clock,
-        metrics=Metrics(),
-        max_bytes=max_bytes,
-        max_age_s=30 * 86_400,
+        path, site="plant", node="nano-1", clock=clock, metrics=Metrics(), **settings
     )
 
 

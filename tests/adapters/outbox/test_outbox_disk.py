@@ -238,3 +238,22 @@ async def test_a_node_that_cannot_write_its_count_of_sessions_still_has_one(path
         assert first < second < third
     finally:
         await outbox.close()
+
+
+async def test_what_consumers_have_stored_is_let_go_of_on_a_full_disk(small_disk: Path) -> None:
+    clock = SystemClock()
+    outbox = await opened(small_disk / "outbox.sqlite3", clock=clock, keep_until="stored")
+    try:
+        await fill(outbox, clock, "detection", 3_000, size=400)
+        rows = await waiting(outbox)
+        outbox.acknowledge([row.key for row in rows])
+        await outbox.statistics()
+        await asyncio.to_thread(use_up, small_disk)
+        outbox.stored(rows[0].stream, outbox.epoch, rows[-1].seq)
+        async with asyncio.timeout(20):
+            statistics = await outbox.statistics()
+            while statistics.acknowledged < 3_000:
+                statistics = await outbox.statistics()
+        assert (statistics.rows, statistics.lost) == (0, 0)
+    finally:
+        await outbox.close()
