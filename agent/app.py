@@ -205,6 +205,7 @@ class Agent:
             window=policy.publish.window,
             keepalive_s=settings.broker.keepalive_s,
             max_message_bytes=policy.publish.max_message_bytes,
+            backlog_per_s=policy.publish.backlog_per_s,
             random=SystemRandom(),
             on_condition=self.health.report,
             on_inbound=self.keeping.receive,

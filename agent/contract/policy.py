@@ -133,8 +133,22 @@ class Publish(Part):
     ] = 20
     max_message_bytes: Annotated[
         int,
-        Field(ge=1024, le=16_777_216, description="A larger message is set aside instead of sent, in bytes."),
+        Field(
+            ge=1024,
+            le=16_777_216,
+            description="A larger row is set aside instead of sent, in bytes; not what the node says of "
+            "itself.",
+        ),
     ] = 262_144
+    backlog_per_s: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=100_000,
+            description="Most rows a second of what waited while the broker was away, with bursts of a "
+            "second's worth. What is new goes at once, and in any case.",
+        ),
+    ] = 500
     detections: Annotated[
         Literal["always", "detected"],
         Field(description="Tell of every inferred frame, or only of those in which something was found."),

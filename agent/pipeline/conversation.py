@@ -57,7 +57,7 @@ class Conversation:
         self._ack_timeout_s = ack_timeout_s
         self._loop = asyncio.get_running_loop()
         self._interruptible = Interruptible()
-        self._closed = Closed("left", "left in order")
+        self._closed = Closed("unheard", "the broker has not acknowledged the farewell")
         self._online = presence.online(number)
         self._overwritten = False
         self._asserted_at = self._loop.time()
@@ -67,9 +67,12 @@ class Conversation:
         self._turn_is_due = False
         self._drained = drained
 
-    async def hold(self, birth: Sequence[Publication]) -> Closed:
-        """Serve the session until it ends, or until `leave`; why it ended."""
-        self._sender.begin(self._session, birth=[*birth, self._online])
+    async def hold(self, birth: Sequence[Publication], *, backlog_delay_s: float) -> Closed:
+        """Serve the session until it ends, or until `leave`; why it ended.
+
+        After an ordered stop the cause is `left` if the broker has acknowledged the farewell.
+        """
+        self._sender.begin(self._session, birth=[*birth, self._online], backlog_delay_s=backlog_delay_s)
         self._feed.look()
         try:
             async with self._interruptible.section():
@@ -139,6 +142,7 @@ class Conversation:
     def _settle(self, ack: Ack) -> None:
         answered = self._sender.settle(ack)
         if answered is not None and answered.parcel.item is self._farewell:
+            self._closed = Closed("left", "the broker has the farewell")
             self.leave()
         if not self._turn_is_due:
             self._turn_is_due = True

@@ -12,16 +12,19 @@ from agent.contract.payloads import LastOffline
 from agent.contract.topics import Topics
 from agent.domain.errors import Code, TransientError
 from agent.pipeline.announcements import Announcements
+from agent.pipeline.audience import Audience
 from agent.pipeline.connecting import Connector
 from agent.pipeline.conversation import Conversation
 from agent.pipeline.drain import Drain
 from agent.pipeline.feed import Feed
+from agent.pipeline.figures import Figures
 from agent.pipeline.interruptible import Interruptible
 from agent.pipeline.outage import Outage
 from agent.pipeline.presence import Presence
 from agent.pipeline.refusals import Refusals
 from agent.pipeline.rivalry import Rivalry
 from agent.pipeline.sender import DeliveryStatistics, Sender
+from agent.pipeline.stagger import Stagger
 from agent.pipeline.supervise import Ticks, accompany, within
 from agent.ports import Clock, Closed, Condition, Inbound, Link, Metrics, Outbox, Session, Status
 
@@ -72,6 +75,7 @@ class Delivery:
         on_connected: Callable[[LastOffline | None], None],
         subscriptions: Sequence[str] = (),
         max_message_bytes: int = 262_144,
+        backlog_per_s: float | None = None,
         batch: int = 128,
         ack_timeout_s: float = 60.0,
         backoff_base_s: float = 1.0,
@@ -101,7 +105,15 @@ class Delivery:
         )
         self._refusals = Refusals(clock=clock, metrics=metrics, on_condition=on_condition)
         self._rivalry = Rivalry(clock=clock, on_condition=on_condition)
-        self._drain = Drain(window=window, most_bytes=_MOST_BYTES_IN_FLIGHT, batch=batch, random=random)
+        self._audience = Audience(on_condition=on_condition)
+        self._stagger = Stagger(outbox=outbox, random=random)
+        self._drain = Drain(
+            window=window,
+            most_bytes=_MOST_BYTES_IN_FLIGHT,
+            batch=batch,
+            random=random,
+            backlog_per_s=backlog_per_s,
+        )
         self._feed = Feed(
             outbox=outbox,
             announcements=announcements,
@@ -116,7 +128,16 @@ class Delivery:
             clock=clock,
             metrics=metrics,
             refusals=self._refusals,
+            audience=self._audience,
             max_message_bytes=max_message_bytes,
+        )
+        self._figures = Figures(
+            drain=self._drain,
+            sender=self._sender,
+            feed=self._feed,
+            outbox=outbox,
+            clock=clock,
+            metrics=metrics,
         )
         self._conversation: Conversation | None = None
         self._ending: _Ending | None = None
@@ -170,7 +191,8 @@ class Delivery:
 
     async def run(self) -> None:
         """Returns after `stop`, by its deadline."""
-        await accompany(self._live(), {**self._feed.coroutines(), "delivery[beat]": self._beat()})
+        companions = {"delivery[beat]": self._beat(), "delivery[figures]": self._figures.run()}
+        await accompany(self._live(), {**self._feed.coroutines(), **companions})
         self._ticks.retire("delivery")
 
     def stop(self, *, reason: str, within_s: float) -> None:
@@ -225,6 +247,7 @@ class Delivery:
 
     async def _converse(self, session: Session) -> Closed:
         self._outage.end()
+        backlog_delay_s = await self._stagger.delay_s(self._outage.length_s)
         self._conversation = Conversation(
             session=session,
             number=self._connector.number,
@@ -245,11 +268,15 @@ class Delivery:
         self._on_connected(self._outage.last)
         self._metrics.gauge("link_connected", 1)
         self._is_connected.set()
-        return await self._conversation.hold(self._announcements.birth())
+        birth = self._announcements.birth()
+        return await self._conversation.hold(birth, backlog_delay_s=backlog_delay_s)
 
     async def _wait_after_loss(self, closed: Closed) -> None:
         if self._ending is not None:
-            log.info("link.left", session=self._connector.number, reason=self._ending.reason)
+            if closed.cause == "left":
+                log.info("link.left", session=self._connector.number, reason=self._ending.reason)
+            else:
+                log.warning("link.farewell_unheard", session=self._connector.number, detail=closed.detail)
             return
         delay_s = self._outage.begin(closed.cause)
         if closed.cause == _RENEWAL:
@@ -309,6 +336,7 @@ class Delivery:
         while True:
             self._ticks.tick("delivery")
             self._refusals.look()
+            self._audience.look()
             self._rivalry.look()
             if self._conversation is not None:
                 self._conversation.beat()

@@ -92,6 +92,12 @@ class Drain:
         waiting = self._changes or self._remarks or self._held or len(self.window)
         return not waiting and self.supply.exhausted
 
+    @property
+    def live_rows(self) -> int:
+        """Live rows here, waiting or on their way."""
+        on_their_way = sum(f.item.live and isinstance(f.item.item, Row) for f in self.window)
+        return len(self.supply.live) + on_their_way
+
     def begin(
         self,
         *,

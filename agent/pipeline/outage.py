@@ -24,10 +24,13 @@ class Outage:
         self._random = random
         self._backoff = Backoff(base_s=backoff_base_s, cap_s=backoff_cap_s, random=random)
         self._since_ns = clock.now().wall_ns
+        self._began_ns = clock.now().monotonic_ns
         self._causes: Counter[str] = Counter()
         self._online_since_ns: int | None = None
         self.last: LastOffline | None = None
         """The last one that is over; None when the broker was there at once."""
+        self.length_s = 0.0
+        """How long the last one was, whether or not there is anything to tell of it."""
 
     def fail(self, cause: str) -> float:
         """An attempt failed; seconds until the next one."""
@@ -42,6 +45,7 @@ class Outage:
         """There is a session."""
         now = self._clock.now()
         self._online_since_ns = now.monotonic_ns
+        self.length_s = (now.monotonic_ns - self._began_ns) / 1e9
         if self._causes:
             self.last = LastOffline(
                 first=rfc3339(self._since_ns), last=rfc3339(now.wall_ns), causes=dict(self._causes)
@@ -54,5 +58,6 @@ class Outage:
             self._backoff.reset()
         self._online_since_ns = None
         self._since_ns = now.wall_ns
+        self._began_ns = now.monotonic_ns
         self._causes.clear()
         return self.fail(cause)

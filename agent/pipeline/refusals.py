@@ -12,6 +12,21 @@ log = structlog.get_logger(__name__)
 _REMEMBERED_NS: Final = 60_000_000_000
 _LOGGED_EVERY_NS: Final = 10_000_000_000
 _MOST_NAMED: Final = 5
+_MOST_REMEMBERED: Final = 100
+_OTHERS: Final = "others"
+
+HANGS_UP: Final = "hangs-up"
+_UNSENDABLE: Final = "unsendable"
+
+# Source: MQTT 5.0, 3.4.2.1, PUBACK reason codes.
+_ADVICE: Final = {
+    "0x87": "not authorized: the broker's access list has to allow it",
+    "0x90": "topic name invalid: the broker allows no such topic",
+    "0x95": "too large for the broker, or for publish.max_message_bytes",
+    "0x99": "payload format invalid: the broker checks what is in it",
+    HANGS_UP: "the connection broke each time that it was sent, also by itself",
+    _UNSENDABLE: "no MQTT packet can hold it",
+}
 
 
 class _Refused:
@@ -23,7 +38,7 @@ class _Refused:
 
 
 class Refusals:
-    """Health is degraded until nothing has been refused for a minute, and says what and why.
+    """Health is degraded until nothing has been refused for a minute, and says what, why and what to do.
 
     What it says changes only when something new is refused, for health itself is a message; and the log has
     a line per stream and reason every ten seconds, with its count.
@@ -36,7 +51,7 @@ class Refusals:
         self._refused: dict[tuple[str, str], _Refused] = {}
         self._last_ns = 0
 
-    def row(self, row: Row, code: int | None, why: str) -> None:
+    def row(self, row: Row, code: int | str | None, why: str) -> None:
         """A row was set aside."""
         if count := self._note(row.stream, _name(code)):
             log.warning(
@@ -63,6 +78,8 @@ class Refusals:
         """How many to tell of in the log; 0 when it is too early for another line."""
         self._metrics.count("delivery_refused_total", code=code)
         now_ns = self._last_ns = self._clock.now().monotonic_ns
+        if (what, code) not in self._refused and len(self._refused) >= _MOST_REMEMBERED:
+            what = _OTHERS
         refused = self._refused.get((what, code))
         if refused is None:
             refused = self._refused[what, code] = _Refused()
@@ -74,12 +91,18 @@ class Refusals:
         return count
 
     def _tell_condition(self) -> None:
-        named = [f"{what} ({code})" for what, code in sorted(self._refused)]
+        named = [f"{what} ({code}, {_ADVICE.get(code, 'refused')})" for what, code in sorted(self._refused)]
         more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
-        message = f"the broker refuses {', '.join(named[:_MOST_NAMED])}{more}; the rest goes on"
+        message = f"the broker will not take {'; '.join(named[:_MOST_NAMED])}{more}; the rest goes on"
         self._on_condition("delivery", "degraded", Code.REFUSED, message)
 
 
-def _name(code: int | None) -> str:
-    """A reason code as the standard writes it; what we refuse ourselves has none."""
-    return "unsendable" if code is None else f"0x{code:02X}"
+def _name(code: int | str | None) -> str:
+    """A reason code as the standard writes it; what we refuse ourselves has a word."""
+    match code:
+        case None:
+            return _UNSENDABLE
+        case str():
+            return code
+        case _:
+            return f"0x{code:02X}"

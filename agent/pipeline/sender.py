@@ -9,9 +9,10 @@ import structlog
 from agent.contract.topics import Topics
 from agent.domain.errors import Code, RefusedError, TransientError
 from agent.domain.stamp import Stamp
+from agent.pipeline.audience import Audience
 from agent.pipeline.drain import Answered, Drain, Parcel
 from agent.pipeline.outgoing import NO_SUBSCRIBER, PACKET_TOO_LARGE, publication_of
-from agent.pipeline.refusals import Refusals
+from agent.pipeline.refusals import HANGS_UP, Refusals
 from agent.ports import Ack, Clock, Metrics, Outbox, Publication, Row, Session
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,7 @@ class Sender:
         clock: Clock,
         metrics: Metrics,
         refusals: Refusals,
+        audience: Audience,
         max_message_bytes: int,
     ) -> None:
         self._drain = drain
@@ -60,6 +62,7 @@ class Sender:
         self._clock = clock
         self._metrics = metrics
         self._refusals = refusals
+        self._audience = audience
         self._max_message_bytes = max_message_bytes
         self._boot = clock.boot
         self._began_ns = clock.now().monotonic_ns
@@ -72,6 +75,8 @@ class Sender:
         self._refused_count = 0
         self._retried_count = 0
         self._unheard_count = 0
+        self.live_lag_ns = 0
+        """From commitment to acknowledgement of the live row that was acknowledged last."""
 
     def statistics(self) -> DeliveryStatistics:
         return DeliveryStatistics(
@@ -102,7 +107,8 @@ class Sender:
         culprit = self._drain.end(broke_at_ns=self._clock.now().monotonic_ns if broke else None)
         if culprit is not None:
             self._metrics.count("delivery_culprits_total")
-            self._refuse(culprit, None, "the connection broke each time that it was sent, also by itself")
+            self._set_aside(culprit, "refused", None)
+            self._refusals.row(culprit, HANGS_UP, "the broker hangs up on it")
 
     def pump(self) -> None:
         """Send what may be sent."""
@@ -182,7 +188,8 @@ class Sender:
         item = parcel.item
         try:
             publication = self._publication(item, parcel, now) if isinstance(item, Row) else item
-            self._check_size(publication)
+            if isinstance(item, Row):  # a node that may not introduce itself helps nobody
+                self._check_size(publication)
             ticket = session.publish(publication)
         except RefusedError as error:
             is_oversize = error.code == Code.SIZE
@@ -210,7 +217,13 @@ class Sender:
             case "taken":
                 self._acknowledged.append(row.key)
                 self._acknowledged_count += 1
-                self._unheard_count += ack.reason == NO_SUBSCRIBER
+                if ack.reason == NO_SUBSCRIBER:
+                    self._unheard_count += 1
+                    self._audience.unheard(row.stream)
+                else:
+                    self._audience.heard(row.stream)
+                if answered.parcel.live:
+                    self.live_lag_ns = ack.received_ns - row.committed_ns
                 self._observe(row, answered.sent_ns, ack.received_ns)
                 log.debug("delivery.row_acknowledged", trace=row.trace, code=ack.reason)
             case "refused" | "oversize":
@@ -233,8 +246,10 @@ class Sender:
         if isinstance(item, Publication):
             self._refusals.announcement(item.topic, code)
             return
-        self._refused_count += 1
-        reason: Literal["refused", "oversize"] = "oversize" if code == PACKET_TOO_LARGE else "refused"
-        self._outbox.refuse(item.key, reason=reason, code=code)
-        self._drain.supply.settled((item.key,))
+        self._set_aside(item, "oversize" if code == PACKET_TOO_LARGE else "refused", code)
         self._refusals.row(item, code, why)
+
+    def _set_aside(self, row: Row, reason: Literal["refused", "oversize"], code: int | None) -> None:
+        self._refused_count += 1
+        self._outbox.refuse(row.key, reason=reason, code=code)
+        self._drain.supply.settled((row.key,))

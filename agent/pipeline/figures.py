@@ -1,0 +1,56 @@
+"""How far delivery is, as numbers: what waits, and how old the present is when it arrives."""
+
+import asyncio
+from math import isfinite
+from typing import Final
+
+from agent.domain.errors import TransientError
+from agent.pipeline.drain import Drain
+from agent.pipeline.feed import Feed
+from agent.pipeline.sender import Sender
+from agent.ports import Clock, Metrics, Outbox
+
+_EVERY_S: Final = 2.0
+
+
+class Figures:
+    """Measures while there is a session; and finds what waits though nobody is going to fetch it."""
+
+    def __init__(
+        self, *, drain: Drain, sender: Sender, feed: Feed, outbox: Outbox, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._drain = drain
+        self._sender = sender
+        self._feed = feed
+        self._outbox = outbox
+        self._clock = clock
+        self._metrics = metrics
+
+    async def run(self) -> None:
+        """Never ends by itself."""
+        while True:
+            await asyncio.sleep(_EVERY_S)
+            if self._drain.open:
+                await self._measure()
+
+    async def _measure(self) -> None:
+        try:
+            fill = await self._outbox.statistics()
+        except TransientError:
+            return  # told by whoever fetches
+        supply = self._drain.supply
+        waiting = fill.rows - fill.at_broker
+        self._metrics.gauge("delivery_backlog_rows", max(0, waiting - self._drain.live_rows))
+        self._metrics.gauge("delivery_live_lag_s", self._live_lag_s())
+        if isfinite(self._drain.bucket.tokens):
+            self._metrics.gauge("delivery_backlog_tokens", self._drain.bucket.tokens)
+        if waiting and supply.backlog.exhausted:
+            # A disk that gave nothing for a while said so with an empty answer.
+            supply.backlog.expect_more()
+            self._feed.look()
+
+    def _live_lag_s(self) -> float:
+        """Of the last live row that was acknowledged, or of one that has waited for longer."""
+        since_ns = self._drain.supply.live_since_ns()
+        waited_ns = 0 if since_ns is None else self._clock.now().monotonic_ns - since_ns
+        return max(self._sender.live_lag_ns, waited_ns) / 1e9
