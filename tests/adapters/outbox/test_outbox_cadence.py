@@ -18,6 +18,7 @@ from tests.fakes.metrics import FakeMetrics
 from tests.polling import until
 
 CLOCK = FakeClock()
+FULL: list[Priority] = ["detection"] * 256
 
 
 def work_of(*priorities: Priority, keys: int = 0, size: int = 0) -> Work:
@@ -66,9 +67,7 @@ def test_acknowledgements_wait_for_the_next_commit_but_not_for_ever() -> None:
     assert cadence.due_s(work_of(keys=1), 20.0) == pytest.approx(20.0 + SETTLED_WITHIN_S)
 
 
-@pytest.mark.parametrize(
-    "work", [work_of(*["detection"] * 256), work_of(keys=1_024), work_of("snapshot", size=2 << 20)]
-)
+@pytest.mark.parametrize("work", [work_of(*FULL), work_of(keys=1_024), work_of("snapshot", size=2 << 20)])
 def test_a_full_group_is_due_at_once(work: Work) -> None:
     cadence = Cadence(1.0)
     cadence.committed(10.0, synced=True)
