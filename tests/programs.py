@@ -12,6 +12,7 @@ _SEARCH_PATH: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr
 PACKAGES_BY_MARKER: Final[dict[str, dict[str, str]]] = {
     "broker": {"mosquitto": "mosquitto", "mosquitto_sub": "mosquitto-clients"},
     "ffmpeg": {"ffmpeg": "ffmpeg"},
+    "faketime": {"faketime": "faketime"},
 }
 """For each marker: program → Debian package."""
 

@@ -42,6 +42,7 @@ class Conversation:
         presence: Presence,
         clock: Clock,
         on_inbound: Callable[[Inbound], None],
+        on_rival: Callable[[], None],
         ack_timeout_s: float,
         drained: asyncio.Event,
     ) -> None:
@@ -54,6 +55,7 @@ class Conversation:
         self._presence = presence
         self._clock = clock
         self._on_inbound = on_inbound
+        self._on_rival = on_rival
         self._ack_timeout_s = ack_timeout_s
         self._loop = asyncio.get_running_loop()
         self._interruptible = Interruptible()
@@ -153,6 +155,7 @@ class Conversation:
             self._on_inbound(inbound)
         elif self._presence.is_rivals(inbound):
             self._rival = True
+            self._on_rival()
         elif self._presence.is_overwritten(inbound):
             self._overwritten = True
             self._reassert()

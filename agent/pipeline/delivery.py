@@ -258,6 +258,7 @@ class Delivery:
             presence=self._presence,
             clock=self._clock,
             on_inbound=self._on_inbound,
+            on_rival=self._rivalry.note,
             ack_timeout_s=self._ack_timeout_s,
             drained=self._is_drained,
         )

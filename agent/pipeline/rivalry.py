@@ -21,13 +21,11 @@ class Rivalry:
         self._clock = clock
         self._on_condition = on_condition
         self._last_ns: int | None = None
-        self._count = 0
 
     def note(self) -> None:
-        """The broker gave our session to another."""
+        """The broker gave our session to another, or shows what another said in our name."""
         self._last_ns = self._clock.now().monotonic_ns
-        self._count += 1
-        self._on_condition("name", "degraded", Code.REFUSED, f"{_WHAT_TO_DO} ({self._count} times so far)")
+        self._on_condition("name", "degraded", Code.REFUSED, _WHAT_TO_DO)
 
     def look(self) -> None:
         """Now and then: whether it has been quiet for long enough."""
