@@ -5,14 +5,16 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from agent.adapters.outbox.schema import migrate
 from tests.faults.audit import audit
+from tests.faults.chart import two_curves
 from tests.faults.consumer import Received
 from tests.faults.records import Record
-from tests.faults.report import Seen, gather, render
+from tests.faults.report import Seen, gather, render, write
 
 EPOCH = "01JD0000000000000000000000"
 DOOR = "detections/door"
@@ -88,3 +90,19 @@ def test_of_two_forms_the_long_one_is_told(tmp_path: Path) -> None:
     record(form="quick", produced=1).write(tmp_path)
     record(test="other", produced=3).write(tmp_path)
     assert [(each.form, each.produced) for each in gather(tmp_path)] == [("only", 3), ("long", 2)]
+
+
+def test_a_chart_lies_beside_the_report_and_keeps_every_peak(tmp_path: Path) -> None:
+    lags = [(number / 100, 0.1) for number in range(2_000)]
+    lags[777] = (7.77, 1.9)
+    svg = two_curves(("waiting", [(0.0, 1_800.0), (20.0, 0.0)]), ("lag", lags), across="seconds")
+    write(tmp_path / "faults.md", [record(charts={"outage": svg})], Seen("abc123", "2 cores"))
+    assert "![cut](faults-outage.svg)" in (tmp_path / "faults.md").read_text()
+    chart = ET.fromstring((tmp_path / "faults-outage.svg").read_text())  # noqa: S314 it is our own
+    waiting, lag = (
+        line.attrib["points"].split() for line in chart.iter("{http://www.w3.org/2000/svg}polyline")
+    )
+    assert len(waiting) == 2
+    assert len(lag) <= 400
+    texts = [text.text for text in chart.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"1,800", "1.9"} <= set(texts)

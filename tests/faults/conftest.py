@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from tests.faults.records import Form, Record
-from tests.faults.report import CHANGED, Seen, commit_of, gather, render
+from tests.faults.report import CHANGED, Seen, commit_of, gather, write
 
 _REPOSITORY: Final = Path(__file__).resolve().parents[2]
 _RECORD: Final = pytest.StashKey[Record]()
@@ -70,7 +70,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def pytest_sessionfinish(session: pytest.Session) -> None:
     file = session.config.getoption("--faults-report", None)
     if file and not hasattr(session.config, "workerinput") and _folder(session.config).is_dir():
-        Path(file).write_text(render(gather(_folder(session.config)), Seen.here(_REPOSITORY)))
+        write(Path(file), gather(_folder(session.config)), Seen.here(_REPOSITORY))
 
 
 def _is_named(item: pytest.Item) -> bool:

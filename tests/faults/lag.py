@@ -21,11 +21,13 @@ class LagWatch:
     def __init__(self, consumer: Consumer) -> None:
         self._consumer = consumer
         self._since = consumer.count
-        self._since_s = time.time()
+        self.since_s = time.time()
 
-    def live(self) -> list[float]:
-        """Seconds from making to arrival of each message of the present that has arrived so far."""
-        arrived = self._consumer.messages(self._since)
+    def points(self) -> list[tuple[float, float]]:
+        """Of each message of the present that has arrived so far: when, since we began to watch, and how many
+        seconds after it was made."""
         return [
-            message.at_s - made for message in arrived if (made := made_at(message)) and made >= self._since_s
+            (message.at_s - self.since_s, message.at_s - made)
+            for message in self._consumer.messages(self._since)
+            if (made := made_at(message)) and made >= self.since_s
         ]

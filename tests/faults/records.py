@@ -36,6 +36,8 @@ class Record:
     recovered_s: float | None = None
     notes: list[str] = field(default_factory=list)
     """Sentences, with what else was measured."""
+    charts: dict[str, str] = field(default_factory=dict)
+    """SVG by a name for its file."""
 
     def take(self, audit: Audit) -> None:
         """The figures of `audit`, added to those of earlier ones of this test."""

@@ -69,7 +69,7 @@ def commit_of(repository: Path) -> str:
     """The short hash of what is checked out, `CHANGED` behind it where files differ from it."""
     hash_ = _git(repository, "rev-parse", "--short=10", "HEAD")
     # The report itself is written anew by each run.
-    differs = _git(repository, "status", "--porcelain", "--", ".", ":(exclude)docs/faults.md")
+    differs = _git(repository, "status", "--porcelain", "--", ".", ":(exclude)docs/faults*")
     return f"{hash_ or 'unknown'}{CHANGED if differs else ''}"
 
 
@@ -81,6 +81,14 @@ def gather(folder: Path) -> list[Record]:
     return [chosen[test] for test in sorted(chosen)]
 
 
+def write(file: Path, records: Sequence[Record], seen: Seen) -> None:
+    """The document, and its charts beside it."""
+    file.write_text(render(records, seen))
+    for record in records:
+        for name, svg in record.charts.items():
+            file.with_name(_chart_file(name)).write_text(svg)
+
+
 def render(records: Sequence[Record], seen: Seen) -> str:
     """The whole document."""
     by_subject: dict[str, list[Record]] = defaultdict(list)
@@ -90,7 +98,8 @@ def render(records: Sequence[Record], seen: Seen) -> str:
     failed = [record for record in records if not record.passed]
     parts.append(f"Faults: {len(records)}; failed: {len(failed)}.\n")
     for subject in sorted(by_subject):
-        parts += [f"## {subject}\n", _table(by_subject[subject]), _notes(by_subject[subject])]
+        here = by_subject[subject]
+        parts += [f"## {subject}\n", _table(here), _notes(here), _charts(here)]
     return "\n".join(part for part in parts if part)
 
 
@@ -109,6 +118,16 @@ def _table(records: Iterable[Record]) -> str:
 def _notes(records: Iterable[Record]) -> str:
     told = [f"* {record.what}: {'; '.join(record.notes)}." for record in records if record.notes]
     return "\n".join(told) + "\n" if told else ""
+
+
+def _charts(records: Iterable[Record]) -> str:
+    return "".join(
+        f"![{record.what}]({_chart_file(name)})\n" for record in records for name in sorted(record.charts)
+    )
+
+
+def _chart_file(name: str) -> str:
+    return f"faults-{name}.svg"
 
 
 def _line(cells: Iterable[str]) -> str:

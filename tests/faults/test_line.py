@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.outbox_rows import count_waiting
+from tests.faults.chart import two_curves
 from tests.faults.lag import LagWatch, made_at
 from tests.faults.records import Form, Record
 from tests.faults.site import Site, telemetry_policy
@@ -85,12 +86,21 @@ async def test_after_an_outage_the_present_is_not_hidden_behind_the_past(
         site.come_online()
         record.recovered_s = await site.recover(within_s=150.0)
         watch = LagWatch(site.consumer)
-        began = time.monotonic()
-        await until(
-            lambda: count_waiting(site.agent.outbox_file) < _BACKLOG, within_s=10 * away_s, every_s=0.25
+        backlog: list[tuple[float, float]] = []
+
+        def is_drained() -> bool:
+            backlog.append((time.time() - watch.since_s, count_waiting(site.agent.outbox_file)))
+            return backlog[-1][1] < _BACKLOG
+
+        await until(is_drained, within_s=10 * away_s, every_s=0.25)
+        drained_s = time.time() - watch.since_s
+        points = watch.points()
+        live = [lag_s for _at_s, lag_s in points]
+        record.charts["outage"] = two_curves(
+            ("messages that wait", backlog),
+            ("seconds from making to arrival, of new ones", points),
+            across="seconds after the first message got through again",
         )
-        drained_s = time.monotonic() - began
-        live = watch.live()
         await site.finish()
         record.take(found := site.audit())
         record.note(
