@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import structlog
 
@@ -38,6 +38,15 @@ class DeliveryStatistics:
     in_flight: int
 
 
+class _Taken(NamedTuple):
+    """A row that the broker has taken; times are monotonic."""
+
+    row: Row
+    sent_ns: int
+    received_ns: int
+    reason: int
+
+
 class Sender:
     """Used on the event loop; nothing here waits.
 
@@ -68,6 +77,7 @@ class Sender:
         self._began_ns = clock.now().monotonic_ns
         self._session: Session | None = None
         self._acknowledged: list[int] = []
+        self._untold: list[_Taken] = []
         self._flushed_ns = 0
         self._counted = DeliveryStatistics(0, 0, 0, 0, 0, 0)
         self._published_count = 0
@@ -172,6 +182,8 @@ class Sender:
             self._outbox.acknowledge(self._acknowledged)
             self._drain.supply.settled(self._acknowledged)
             self._acknowledged = []
+            taken, self._untold = self._untold, []
+            self._tell(taken)
         before, now = self._counted, self.statistics()
         if now == before:
             return
@@ -224,23 +236,27 @@ class Sender:
                     self._audience.heard(row.stream)
                 if answered.parcel.live:
                     self.live_lag_ns = ack.received_ns - row.committed_ns
-                self._observe(row, answered.sent_ns, ack.received_ns)
-                log.debug("delivery.row_acknowledged", trace=row.trace, code=ack.reason)
+                self._untold.append(_Taken(row, answered.sent_ns, ack.received_ns, ack.reason))
             case "refused" | "oversize":
                 self._refuse(row, ack.reason, "the broker refuses it")
             case "later":
                 pass
 
-    def _observe(self, row: Row, sent_ns: int, received_ns: int) -> None:
-        self._metrics.observe("stage_seconds", (received_ns - sent_ns) / 1e9, stage="ack")
-        if row.boot != self._boot:
+    def _tell(self, taken: Sequence[_Taken]) -> None:
+        """What the broker has taken, for the log and the metrics."""
+        bound = log.bind()  # which level is told was looked up with this, once for all of them
+        for each in taken:
+            bound.debug("delivery.row_acknowledged", trace=each.row.trace, code=each.reason)
+        observe = self._metrics.observe_all
+        observe("stage_seconds", [(t.received_ns - t.sent_ns) / 1e9 for t in taken], stage="ack")
+        own = [each for each in taken if each.row.boot == self._boot]
+        if not own:
             return
-        outbox_ns = row.committed_ns - row.made.monotonic_ns
-        self._metrics.observe("stage_seconds", outbox_ns / 1e9, stage="outbox")
-        self._metrics.observe("stage_seconds", (sent_ns - row.committed_ns) / 1e9, stage="publish")
-        if row.captured is not None:
-            total_s = (received_ns - row.captured.monotonic_ns) / 1e9
-            self._metrics.observe("capture_to_ack_seconds", total_s)
+        outbox_s = [(t.row.committed_ns - t.row.made.monotonic_ns) / 1e9 for t in own]
+        observe("stage_seconds", outbox_s, stage="outbox")
+        observe("stage_seconds", [(t.sent_ns - t.row.committed_ns) / 1e9 for t in own], stage="publish")
+        total_s = [(t.received_ns - t.row.captured.monotonic_ns) / 1e9 for t in own if t.row.captured]
+        observe("capture_to_ack_seconds", total_s)
 
     def _refuse(self, item: Row | Publication, code: int | None, why: str) -> None:
         if isinstance(item, Publication):

@@ -1,6 +1,7 @@
 """Metrics that a test can read back."""
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 
 def _key(name: str, labels: dict[str, str]) -> str:
@@ -23,3 +24,6 @@ class FakeMetrics:
 
     def observe(self, name: str, seconds: float, /, **labels: str) -> None:
         self.observed[_key(name, labels)].append(seconds)
+
+    def observe_all(self, name: str, seconds: Sequence[float], /, **labels: str) -> None:
+        self.observed[_key(name, labels)].extend(seconds)

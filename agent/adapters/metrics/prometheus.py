@@ -2,16 +2,17 @@
 
 import math
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 from agent.adapters.metrics.sketch import Percentiles, Sketch
 from agent.adapters.metrics.table import PREFIX, TABLE, Kind, Metric
+from agent.adapters.metrics.timings import Timings, TimingsCollector
 
 log = structlog.get_logger(__name__)
 
@@ -21,11 +22,10 @@ MOST_SERIES: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """One metric with one set of label values; what was observed also goes into a sketch."""
+    """One metric with one set of label values."""
 
     labels: dict[str, str]
-    child: Counter | Gauge | Histogram
-    sketch: Sketch | None
+    child: Counter | Gauge | Timings
 
 
 class PrometheusMetrics:
@@ -40,7 +40,10 @@ class PrometheusMetrics:
         self._strict = strict
         self._declared = {metric.name: metric for metric in table}
         self._registry = CollectorRegistry(auto_describe=False)
-        self._collectors = {metric.name: _collector(metric, self._registry) for metric in table}
+        self._timings: dict[str, dict[tuple[str, ...], Timings]] = {}
+        self._collectors: dict[str, Counter | Gauge] = {}
+        for metric in self._declared.values():
+            self._register(metric)
         self._series: dict[str, dict[tuple[str, ...], _Series]] = {name: {} for name in self._declared}
         self._by_call: dict[tuple[Kind, str, tuple[tuple[str, str], ...]], _Series] = {}
         self._lock = threading.Lock()
@@ -59,23 +62,23 @@ class PrometheusMetrics:
             cast("Gauge", series.child).set(value)
 
     def observe(self, name: str, seconds: float, /, **labels: str) -> None:
-        if not math.isfinite(seconds):
+        self.observe_all(name, (seconds,), **labels)
+
+    def observe_all(self, name: str, seconds: Sequence[float], /, **labels: str) -> None:
+        if not all(map(math.isfinite, seconds)):
             self._mistake(name, f"observes {seconds}; a duration is a finite number")
         elif series := self._find("observe", name, labels):
-            # Times taken in two threads may cross by a hair.
-            seconds = max(seconds, 0.0)
-            cast("Histogram", series.child).observe(seconds)
-            with self._lock:
-                cast("Sketch", series.sketch).add(seconds)
+            cast("Timings", series.child).add(seconds)
 
     def percentiles(self, name: str, /, **labels: str) -> Percentiles | None:
         """Of what `observe` was given under these labels, whatever the labels left out; None: nothing yet."""
         with self._lock:
-            return Sketch.merged(
-                series.sketch
+            found = [
+                series.child
                 for series in self._series.get(name, {}).values()
-                if series.sketch is not None and labels.items() <= series.labels.items()
-            ).percentiles()
+                if isinstance(series.child, Timings) and labels.items() <= series.labels.items()
+            ]
+        return Sketch.merged(timings.sketch() for timings in found).percentiles()
 
     def page(self, accept: str) -> tuple[bytes, str]:
         """All metrics as text, and its content type: OpenMetrics where the Accept header asks for it."""
@@ -101,11 +104,9 @@ class PrometheusMetrics:
             of_metric = self._series[name]
             series = of_metric.get(values)
             if series is None and len(of_metric) < MOST_SERIES:
-                collector = self._collectors[name]
                 series = of_metric[values] = _Series(
                     labels=dict(zip(metric.labels, values, strict=True)),
-                    child=collector.labels(*values) if values else collector,
-                    sketch=Sketch() if kind == "observe" else None,
+                    child=self._child(metric, values),
                 )
             if series is not None:
                 self._by_call[call] = series
@@ -113,20 +114,30 @@ class PrometheusMetrics:
             self._mistake(name, f"more than {MOST_SERIES} combinations of label values")
         return series
 
+    def _child(self, metric: Metric, values: tuple[str, ...]) -> Counter | Gauge | Timings:
+        if metric.kind == "observe":
+            return self._timings[metric.name].setdefault(values, Timings(metric.buckets))
+        collector = self._collectors[metric.name]
+        return collector.labels(*values) if values else collector
+
+    def _register(self, metric: Metric) -> None:
+        name = PREFIX + metric.name
+        match metric.kind:
+            case "count":
+                counter = Counter(name, metric.help, metric.labels, registry=self._registry)
+                self._collectors[metric.name] = counter
+            case "gauge":
+                gauge = Gauge(name, metric.help, metric.labels, registry=self._registry)
+                self._collectors[metric.name] = gauge
+            case "observe":
+                timings = self._timings[metric.name] = {}
+                if not metric.labels:  # there from the beginning, as the others are
+                    timings[()] = Timings(metric.buckets)
+                self._registry.register(TimingsCollector(name, metric.help, metric.labels, timings))
+
     def _mistake(self, name: str, what: str) -> None:
         if self._strict:
             raise ValueError(f"metric {name}: {what}")
         if name not in self._mistakes:
             self._mistakes.add(name)
             log.error("metrics.use_wrong", metric=name, what=what)
-
-
-def _collector(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
-    name = PREFIX + metric.name
-    match metric.kind:
-        case "count":
-            return Counter(name, metric.help, metric.labels, registry=registry)
-        case "gauge":
-            return Gauge(name, metric.help, metric.labels, registry=registry)
-        case "observe":
-            return Histogram(name, metric.help, metric.labels, buckets=metric.buckets, registry=registry)

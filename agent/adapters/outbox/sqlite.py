@@ -5,7 +5,6 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, Final, Literal, Self, TypeVar
 
 import structlog
@@ -29,6 +28,7 @@ from agent.adapters.outbox.consumer import AckBox
 from agent.adapters.outbox.intake import Intake
 from agent.adapters.outbox.kept import ConsumerAck
 from agent.adapters.outbox.opening import lock
+from agent.adapters.outbox.passage import Passage
 from agent.adapters.outbox.rows import size_of
 from agent.adapters.outbox.store import Store, open_store
 from agent.adapters.outbox.wear import CARD_ENDURANCE_BYTES, Wear
@@ -128,7 +128,7 @@ class SqliteOutbox:
         self._news = asyncio.Event()
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        self._commands: SimpleQueue[Command] = SimpleQueue()
+        self._commands = Passage(self._loop)
         self._acks = AckBox()
         self.keep(keep_until)
         self._intake = Intake(max_rows=QUEUE_ROWS, max_bytes=QUEUE_BYTES, pass_on=self._commands.put)
@@ -148,7 +148,7 @@ class SqliteOutbox:
             )
 
         writer = Writer(
-            commands=self._commands,
+            commands=self._commands.queue,
             open_store=open_locked,
             clock=clock,
             metrics=metrics,

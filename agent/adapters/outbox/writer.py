@@ -26,6 +26,7 @@ from agent.adapters.outbox.commands import (
 )
 from agent.adapters.outbox.consumer import Asked
 from agent.adapters.outbox.faults import DamagedStoreError, DiskRefusedError
+from agent.adapters.outbox.passage import Commands
 from agent.adapters.outbox.store import Store
 from agent.adapters.outbox.work import Refusal, Work
 from agent.domain.errors import Code, ConfigError, NanofleetError, TransientError
@@ -60,7 +61,7 @@ class Writer:
     def __init__(
         self,
         *,
-        commands: SimpleQueue[Command],
+        commands: SimpleQueue[Commands],
         open_store: Opener,
         clock: Clock,
         metrics: Metrics,
@@ -148,9 +149,9 @@ class Writer:
             now_s = time.monotonic()
             wait_s = min(wait_s, max(0.0, self._cadence.due_s(self._work, now_s) - now_s))
         try:
-            commands.append(self._commands.get(timeout=wait_s))
+            commands.extend(self._commands.get(timeout=wait_s))
             while len(commands) < MOST_COMMANDS:
-                commands.append(self._commands.get_nowait())
+                commands.extend(self._commands.get_nowait())
         except Empty:
             pass
         return commands
