@@ -212,6 +212,31 @@ async def test_a_name_without_an_address_is_told_as_dns() -> None:
     assert "nowhere.invalid" in error.message
 
 
+async def test_name_resolution_that_hangs_is_given_up_and_never_piles_up_threads(
+    broker: ScriptedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+    resolve = socket.getaddrinfo
+
+    def resolve_late(*arguments: Any, **options: Any) -> Any:
+        answered.wait(20)
+        return resolve(*arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_late)
+    link = link_of(broker.port, dial_timeout_s=0.1, connack_timeout_s=0.1)
+    try:
+        for _ in range(3):
+            error = await refusal_of(link)
+            assert (error.path, error.message) == ("timeout", "no session within 0.2 s")
+        error = await refusal_of(link)
+        assert "3 earlier attempts still hang, most likely in DNS" in error.message
+    finally:
+        answered.set()
+    await until(lambda: not any(thread.name == "mqtt[nano-42]" for thread in threading.enumerate()))
+    assert broker.count(mqtt.CONNECT) == 0
+    await (await link.connect(will=WILL, keepalive_s=20)).disconnect()
+
+
 async def test_a_port_where_nobody_listens_is_told_as_tcp() -> None:
     error = await refusal_of(link_of(free_port()))
     assert error.path == "tcp"

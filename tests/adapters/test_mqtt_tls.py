@@ -173,6 +173,35 @@ async def test_a_handshake_that_never_ends_is_given_up(node: Identity) -> None:
     assert error.path == "timeout"
 
 
+async def test_a_handshake_that_comes_byte_by_byte_is_given_up(node: Identity) -> None:
+    ended = threading.Event()
+    with socket.create_server((HOST, 0)) as slow:
+
+        def trickle() -> None:
+            connection, _address = slow.accept()
+            # The beginning of a record of 16 KB.
+            with connection, suppress(OSError):
+                for byte in b"\x16\x03\x03\x40\x00" + bytes(1_000):
+                    if ended.wait(0.05):
+                        return
+                    connection.sendall(bytes([byte]))
+
+        thread = threading.Thread(target=trickle, daemon=True)
+        thread.start()
+        link = MqttLink(
+            host=HOST,
+            port=slow.getsockname()[1],
+            client_id="nano-42",
+            clock=CLOCK,
+            tls=files_of(node),
+            dial_timeout_s=0.5,
+        )
+        error = await refusal_of(link)
+        ended.set()
+        thread.join(10)
+    assert error.path == "timeout"
+
+
 def test_only_verified_tls_of_today_is_spoken(node: Identity) -> None:
     context = read_credentials(files_of(node)).context()
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
