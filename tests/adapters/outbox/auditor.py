@@ -16,11 +16,15 @@ Numbers = defaultdict[str, set[int]]
 
 @dataclass(slots=True)
 class Auditor:
-    """Numbers per stream. `may_leave`: the broker has them and, where it matters, so has the consumer."""
+    """Numbers per stream. `may_leave`: the broker has them and, where it matters, so has the consumer.
+
+    `claimed` is the highest that a consumer ever said it has.
+    """
 
     bodies: dict[str, dict[int, bytes]] = field(default_factory=lambda: defaultdict(dict))
     at_broker: Numbers = field(default_factory=lambda: defaultdict(set))
     may_leave: Numbers = field(default_factory=lambda: defaultdict(set))
+    claimed: defaultdict[str, int] = field(default_factory=lambda: defaultdict(lambda: -1))
     refused: Numbers = field(default_factory=lambda: defaultdict(set))
     told: Numbers = field(default_factory=lambda: defaultdict(set))
     evicted_events: int = 0
@@ -38,11 +42,13 @@ class Auditor:
     def acknowledge(self, rows: Sequence[Row], until: KeepUntil) -> None:
         for row in rows:
             self.at_broker[row.stream].add(row.seq)
-            if until == "acknowledged":
+            # What a consumer has said stands: it may be ahead of the broker's acknowledgement.
+            if until == "acknowledged" or row.seq <= self.claimed[row.stream]:
                 self.may_leave[row.stream].add(row.seq)
 
     def store(self, stream: str, seq: int) -> None:
         """A consumer says that it has everything up to `seq`."""
+        self.claimed[stream] = max(seq, self.claimed[stream])
         self.may_leave[stream] |= {number for number in self.at_broker[stream] if number <= seq}
 
     def let_go(self) -> None:
@@ -51,8 +57,10 @@ class Auditor:
             self.may_leave[stream] |= numbers
 
     def undo(self) -> None:
-        """The power was cut: what was acknowledged or refused since the last sync may wait again."""
-        self.at_broker.clear()
+        """The power was cut: what was acknowledged or refused since the last sync may wait again.
+
+        The rest of what is at the broker is there still, and may leave when its consumer says so.
+        """
         self.may_leave.clear()
         self.refused.clear()
 
