@@ -128,7 +128,7 @@ async def test_a_denied_stream_is_set_aside_and_the_rest_flows(tmp_path: Path, r
         assert {(loss["stream"], loss["reason"]) for loss in site.consumer.of("loss")} == {
             ("telemetry/motor-3", "refused")
         }
-        assert any(stage and "telemetry/motor-3 (0x87)" in (stage["message"] or "") for stage in told)
+        assert any(stage and "telemetry/motor-3 (0x87" in (stage["message"] or "") for stage in told)
         assert len(site.proxy.connections) == 1
         assert found.lost_count == 0, found.lost
         assert not _still_waiting(site) - {"loss", "telemetry/motor-3"}
