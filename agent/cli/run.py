@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import traceback
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -94,11 +95,14 @@ def run(
         # The unit does not start the agent again on this code, until somebody mends it.
         code = os.EX_CONFIG
     finally:
+        if isinstance(unexpected := sys.exc_info()[1], Exception):
+            # Here, where it is scrubbed: the interpreter would print it when the guard has gone.
+            traceback.print_exception(unexpected)
         logging.close()
         sys.stderr.flush()
         guard.close()
-    # A thread that hangs in a library would keep the interpreter from ending by itself.
-    os._exit(code)
+        # A thread that hangs in a library would keep the interpreter from ending by itself.
+        os._exit(code)
 
 
 def _import_structlog_alone() -> None:
