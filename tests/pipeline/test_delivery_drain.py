@@ -162,6 +162,41 @@ async def test_nobody_subscribing_is_success_and_counted() -> None:
         await node.delivery.wait_drained()
         await until(lambda: not node.outbox.rows)
         assert node.delivery.statistics().unheard == 3
+        await until(lambda: "subscribers" in node.conditions)
+        status, _, message = node.conditions["subscribers"]
+        assert (status, "detections/door" in str(message)) == ("waiting", True)
+
+        node.link.session.answer = lambda _publication: 0
+        node.commit()
+        await until(lambda: node.conditions["subscribers"][0] == "ok")
+
+
+async def test_an_exceeded_quota_is_not_hammered_with_the_rest_of_a_backlog() -> None:
+    node = DeliveryNode(window=4)
+    node.link.answer = lambda publication: 0x97 if publication.topic == DOOR else 0
+    node.commit(200)
+    async with node.running():
+        session = await node.session()
+        await until(lambda: node.delivery.statistics().retried == 4)
+        for _ in range(5):
+            before = len(seqs(session))
+            node.clock.advance(64)
+            await until(lambda n=before: len(seqs(session)) == n + 1)  # type: ignore[misc]
+        assert len(seqs(session)) <= 4 + 5
+        session.answer = lambda _publication: 0
+        node.clock.advance(64)
+        await until(lambda: not node.outbox.rows)
+        assert node.outbox.refused == []
+
+
+async def test_what_the_node_says_of_itself_has_no_configured_limit() -> None:
+    node = DeliveryNode(max_message_bytes=100)
+    node.announcements.retain(Publication(TOPICS.info, b"x" * 5_000, retain=True))
+    async with node.running():
+        session = await node.session()
+        await node.delivery.wait_drained()
+        assert TOPICS.info in [sent.publication.topic for sent in session.sent]
+        assert "delivery" not in node.conditions
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,27 @@ async def test_a_broker_that_never_acknowledges_is_left() -> None:
         assert node.delivery.last_offline.causes == {"timeout": 1}
 
 
+async def test_after_a_long_outage_what_is_new_goes_at_once_and_the_backlog_after_a_while() -> None:
+    node = DeliveryNode(batch=512)
+    async with node.running():
+        first = await node.session()
+        await node.delivery.wait_drained()
+        node.link.gate.clear()
+        first.close()
+        await until(lambda: not node.delivery.connected)
+        node.commit(1_500)
+        node.clock.advance(720)
+        node.link.gate.set()
+        second = await node.session(2)
+        node.commit()
+        await until(lambda: seqs(second) == [1_501])
+        node.commit()
+        await until(lambda: seqs(second) == [1_501, 1_502])
+        node.clock.advance(31)
+        await until(lambda: not node.outbox.rows)
+        assert seqs(second) == [1_501, 1_502, *range(1, 1_501)]
+
+
 # --- the end ----------------------------------------------------------------------------------------
 
 
