@@ -246,7 +246,8 @@ class Draft:
 class Row:
     """A committed message. `key` names the row within this outbox file and rises with commitment.
 
-    `made`, `captured` and `committed_ns` are this boot's, unless `boot` says otherwise.
+    `made`, `captured` and `committed_ns` are this boot's, unless `boot` says otherwise; `synced`: the wall
+    clock was right then.
     """
 
     key: int
@@ -262,6 +263,7 @@ class Row:
     captured: Stamp | None
     committed_ns: int
     boot: str
+    synced: bool
     again: bool = False
     """The broker has had it, and it is sent once more because its consumer has not."""
 

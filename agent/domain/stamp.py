@@ -12,6 +12,24 @@ class Stamp:
     monotonic_ns: int
 
 
+def age_ns(made: Stamp, now: Stamp, *, same_boot: bool, walls_right: bool) -> int:
+    """How long ago `made` was, at least; never negative, whatever the wall clock does.
+
+    Within one boot the monotonic clock tells. Of another boot's moment the wall clock tells only if it was
+    right then and is right now (`walls_right`); if not, all that is certain is that it is older than this
+    boot. So a wrong clock keeps a message for too long rather than lets it expire.
+
+    >>> made = Stamp(wall_ns=0, monotonic_ns=5_000)
+    >>> age_ns(made, Stamp(10**18, 7_000), same_boot=True, walls_right=False)
+    2000
+    >>> age_ns(made, Stamp(10**18, 7_000), same_boot=False, walls_right=False)
+    7000
+    """
+    if same_boot:
+        return max(0, now.monotonic_ns - made.monotonic_ns)
+    return max(now.wall_ns - made.wall_ns if walls_right else 0, now.monotonic_ns)
+
+
 def rfc3339(wall_ns: int) -> str:
     """UTC with milliseconds, as every payload tells time (RFC 3339).
 

@@ -5,7 +5,7 @@ from typing import Final, Literal
 from agent.contract.payloads import with_sequence
 from agent.contract.topics import Topics
 from agent.domain.errors import Code, RefusedError
-from agent.domain.stamp import Stamp
+from agent.domain.stamp import Stamp, age_ns
 from agent.ports import Publication, Row
 
 Verdict = Literal["taken", "refused", "oversize", "later"]
@@ -35,7 +35,9 @@ def verdict_of(reason: int) -> Verdict:
     return "refused" if reason in _REFUSED_FOR_GOOD else "later"
 
 
-def publication_of(row: Row, *, topics: Topics, now: Stamp, boot: str, replay: bool) -> Publication:
+def publication_of(
+    row: Row, *, topics: Topics, now: Stamp, boot: str, synced: bool, replay: bool
+) -> Publication:
     """`row` as it goes out now. What is not JSON carries epoch and seq as user properties.
 
     Raises:
@@ -53,23 +55,18 @@ def publication_of(row: Row, *, topics: Topics, now: Stamp, boot: str, replay: b
     return Publication(
         topic=topics.below(row.stream),
         payload=payload,
-        expiry_s=remaining_expiry_s(row, now=now, boot=boot),
+        expiry_s=remaining_expiry_s(row, now=now, boot=boot, synced=synced),
         content_type=row.content_type,
         properties=properties,
     )
 
 
-def remaining_expiry_s(row: Row, *, now: Stamp, boot: str) -> int | None:
+def remaining_expiry_s(row: Row, *, now: Stamp, boot: str, synced: bool) -> int | None:
     """The configured expiry minus the time spent in the outbox: at least 1 s, never more than configured.
 
-    Within one boot the monotonic clock tells the time spent, which no step of the wall clock changes;
-    of an earlier boot's row only the wall clocks know, and they may disagree.
+    `synced`: the wall clock is right now.
     """
     if row.expiry_s is None:
         return None
-    if row.boot == boot:
-        spent_ns = now.monotonic_ns - row.made.monotonic_ns
-    else:
-        spent_ns = now.wall_ns - row.made.wall_ns
-    spent_s = max(0, spent_ns) // 1_000_000_000
-    return max(_LEAST_EXPIRY_S, row.expiry_s - spent_s)
+    spent_ns = age_ns(row.made, now, same_boot=row.boot == boot, walls_right=row.synced and synced)
+    return max(_LEAST_EXPIRY_S, row.expiry_s - spent_ns // 1_000_000_000)

@@ -222,7 +222,14 @@ class Sender:
         # A row committed before this process began may have been sent by the one before.
         is_older = row.boot != self._boot or row.committed_ns < self._began_ns
         replay = parcel.sent_before or is_older or row.again
-        return publication_of(row, topics=self._topics, now=now, boot=self._boot, replay=replay)
+        return publication_of(
+            row,
+            topics=self._topics,
+            now=now,
+            boot=self._boot,
+            synced=self._clock.synced(),
+            replay=replay,
+        )
 
     def _settle_row(self, row: Row, answered: Answered, ack: Ack) -> None:
         match answered.verdict:

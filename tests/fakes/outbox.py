@@ -66,6 +66,7 @@ class FakeOutbox:
             captured=draft.captured,
             committed_ns=self._clock.now().monotonic_ns,
             boot=self._clock.boot,
+            synced=self._clock.synced(),
         )
         self.rows[row.key] = row
         self._news.set()

@@ -41,6 +41,7 @@ def row_of(
     expiry_s: int | None = None,
     properties: Mapping[str, str] | None = None,
     boot: str = BOOT,
+    synced: bool = True,
 ) -> Row:
     return Row(
         key=key,
@@ -56,4 +57,5 @@ def row_of(
         captured=None,
         committed_ns=made.monotonic_ns,
         boot=boot,
+        synced=synced,
     )

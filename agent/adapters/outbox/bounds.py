@@ -6,7 +6,7 @@ from typing import Final
 
 from agent.adapters.outbox.schema import STRICT
 from agent.domain.ids import Stream
-from agent.domain.stamp import Stamp
+from agent.domain.stamp import Stamp, age_ns
 from agent.ports import Clock, Priority, Row
 
 NEVER_TOO_OLD: Final[frozenset[Priority]] = frozenset({"loss"})
@@ -89,15 +89,8 @@ class Present:
     def of(cls, clock: Clock) -> "Present":
         return cls(at=clock.now(), boot=clock.boot, synced=clock.synced())
 
-    def age_ns(self, made: Stamp, *, boot: str, synced: bool) -> int:
-        """How long ago `made` was, at least; never negative.
-
-        Within one boot the monotonic clock tells, whatever the wall clock does. Of another boot's message
-        the wall clock tells only if it was right then and is right now (`synced`); if not, all that is
-        certain is that it is older than this boot, so that a wrong clock keeps a message too long rather
-        than drops it.
-        """
-        if boot == self.boot:
-            return max(0, self.at.monotonic_ns - made.monotonic_ns)
-        by_wall_ns = self.at.wall_ns - made.wall_ns if synced and self.synced else 0
-        return max(by_wall_ns, self.at.monotonic_ns)
+    def age_ns(self, row: Row) -> int:
+        """How long ago the message was made, at least."""
+        return age_ns(
+            row.made, self.at, same_boot=row.boot == self.boot, walls_right=row.synced and self.synced
+        )

@@ -93,7 +93,7 @@ class Reader:
         """How old the row is that was committed first; 0 where nothing waits."""
         for one in self._rows("ORDER BY key LIMIT 1", ()):
             if one.row is not None:
-                return present.age_ns(one.row.made, boot=one.row.boot, synced=one.synced) / 1e9
+                return present.age_ns(one.row) / 1e9
         return 0.0
 
     def _select(self, rank: int, above: int, limit: int, *, to_send: bool = False) -> list[Stored]:
@@ -126,6 +126,7 @@ class Reader:
             captured=draft.captured,
             committed_ns=one.committed_ns,
             boot=present.boot,
+            synced=present.synced,
         )
         age_ns = present.at.monotonic_ns - draft.made.monotonic_ns
         if age_ns > _NOT_EXPIRED_NS and self._bounds.expired(row, age_ns):
@@ -139,7 +140,7 @@ class Reader:
             return
         if row is None:
             found.damaged.append(one.placed)
-        elif self._bounds.expired(row, present.age_ns(row.made, boot=row.boot, synced=one.synced)):
+        elif self._bounds.expired(row, present.age_ns(row)):
             found.expired.append(one.placed)
         else:
             committed_ns = self._numbering.committed_ns(row.key)

@@ -51,11 +51,10 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What was read; `row` is None where its check sum is wrong. `synced`: the wall clock was right then."""
+    """What was read; `row` is None where its check sum is wrong."""
 
     row: Row | None
     placed: Placed
-    synced: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,7 @@ def _decode(
     placed = Placed(key, stream_id, seq, size)
     intact = isinstance(body, bytes) and crc == _crc(tuple(head), body)
     if not intact or stream_id not in streams or boot_id not in boots:
-        return Stored(row=None, placed=placed, synced=False)
+        return Stored(row=None, placed=placed)
     row = Row(
         key=key,
         epoch=epoch,
@@ -168,9 +167,10 @@ def _decode(
         captured=None if captured_wall is None else Stamp(captured_wall, captured_monotonic),
         committed_ns=committed_ns,
         boot=boots[boot_id],
+        synced=bool(synced),
         again=at_broker == SEND_AGAIN,
     )
-    return Stored(row=row, placed=placed, synced=bool(synced))
+    return Stored(row=row, placed=placed)
 
 
 def _crc(head: tuple[Any, ...], body: bytes) -> int:
