@@ -104,10 +104,13 @@ async def account(outbox: SqliteOutbox) -> dict[str, Any]:
 
 
 async def opened(path: Path, clock: Clock, *, max_bytes: int) -> SqliteOutbox:
-    settings: dict[str, Any] = {"max_bytes": max_bytes, "max_age_s": 30 * 86_400}  # as that version has them
-    return await SqliteOutbox.open(
-        path, site="plant", node="nano-1", clock=clock, metrics=Metrics(), **settings
-    )
+    as_then: dict[str, Any] = {
+        "clock": clock,
+        "metrics": Metrics(),
+        "max_bytes": max_bytes,
+        "max_age_s": 30 * 86_400,
+    }
+    return await SqliteOutbox.open(path, site="plant", node="nano-1", **as_then)
 
 
 async def make(path: Path, *, die: bool) -> None:
