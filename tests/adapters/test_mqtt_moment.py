@@ -19,6 +19,7 @@ from agent.adapters.system.clock import SystemClock
 from agent.domain.errors import TransientError
 from agent.ports import Publication
 from tests.brokers import HOST, Authority, Identity
+from tests.polling import until_blocking
 
 NOW_S = datetime.now(tz=UTC).timestamp()
 YEAR_S = 365 * 86_400.0
@@ -82,7 +83,7 @@ def until(days: float) -> datetime:
 def test_what_is_valid_at_the_floor_is_accepted(authority: Authority, floor_s: float) -> None:
     with serving(authority.issue("broker", HOST)) as server:
         shake_hands(server, authority.issue("nano-42"), floor_s)
-        assert server.handshakes == 1
+        until_blocking(lambda: server.handshakes == 1)
 
 
 def test_what_ended_before_the_floor_is_refused(authority: Authority) -> None:
