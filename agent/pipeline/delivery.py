@@ -10,7 +10,7 @@ import structlog
 
 from agent.contract.payloads import LastOffline
 from agent.contract.topics import Topics
-from agent.domain.errors import Code, TransientError
+from agent.domain.errors import TransientError
 from agent.pipeline.announcements import Announcements
 from agent.pipeline.audience import Audience
 from agent.pipeline.connecting import Connector
@@ -24,9 +24,10 @@ from agent.pipeline.presence import Presence
 from agent.pipeline.refusals import Refusals
 from agent.pipeline.rivalry import Rivalry
 from agent.pipeline.sender import DeliveryStatistics, Sender
+from agent.pipeline.setbacks import RENEWAL, Setbacks
 from agent.pipeline.stagger import Stagger
 from agent.pipeline.supervise import Ticks, accompany, within
-from agent.ports import Clock, Closed, Condition, Inbound, Link, Metrics, Outbox, Session, Status
+from agent.ports import Clock, Closed, Condition, Inbound, Link, Metrics, Outbox, Session
 
 log = structlog.get_logger(__name__)
 
@@ -34,9 +35,6 @@ _BEAT_S: Final = 0.25
 _DRAIN_SHARE: Final = 0.5
 _FAREWELL_SHARE: Final = 0.25
 _MOST_BYTES_IN_FLIGHT: Final = 1_048_576
-
-_RENEWAL: Final = "renewal"
-_NEEDS_A_PERSON: Final = frozenset({"tls", "refused", "taken-over"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +103,9 @@ class Delivery:
         )
         self._refusals = Refusals(clock=clock, metrics=metrics, on_condition=on_condition)
         self._rivalry = Rivalry(clock=clock, on_condition=on_condition)
+        self._setbacks = Setbacks(
+            outage=self._outage, rivalry=self._rivalry, metrics=metrics, on_condition=on_condition
+        )
         self._audience = Audience(on_condition=on_condition)
         self._stagger = Stagger(outbox=outbox, random=random)
         self._drain = Drain(
@@ -179,7 +180,7 @@ class Delivery:
         Without a session there is nothing to do: the next one begins with them.
         """
         if self._conversation is not None and self._ending is None:
-            self._conversation.move(Closed(_RENEWAL, "the certificates were renewed"))
+            self._conversation.move(Closed(RENEWAL, "the certificates were renewed"))
 
     def send_again(self) -> None:
         """Rows may wait that did not when their place was passed: look for them from the oldest on.
@@ -229,20 +230,7 @@ class Delivery:
             async with self._interruptible.section():
                 return await self._connector.establish()
         except TransientError as error:
-            cause = error.path or str(error.code)
-            delay_s = self._outage.fail(cause)
-            self._metrics.count("link_attempts_failed_total", cause=cause)
-            # A certificate or a refusal waits for a person; the network comes back by itself.
-            tell = log.warning if cause in _NEEDS_A_PERSON else log.info
-            tell(
-                "link.attempt_failed",
-                cause=cause,
-                code=error.code,
-                message=error.message,
-                retry_in_s=round(delay_s, 2),
-            )
-            self._tell_condition(cause, error.code, error.message)
-            await self._pause(delay_s)
+            await self._pause(self._setbacks.attempt_failed(error))
         return None
 
     async def _converse(self, session: Session) -> Closed:
@@ -279,27 +267,8 @@ class Delivery:
             else:
                 log.warning("link.farewell_unheard", session=self._connector.number, detail=closed.detail)
             return
-        delay_s = self._outage.begin(closed.cause)
-        if closed.cause == _RENEWAL:
-            log.info("link.moving", session=self._connector.number, cause=closed.cause)
-            return
-        self._metrics.count("link_lost_total", cause=closed.cause)
-        if closed.cause == "taken-over":
-            self._rivalry.note()
-        log.info(
-            "link.lost",
-            session=self._connector.number,
-            cause=closed.cause,
-            detail=closed.detail,
-            retry_in_s=round(delay_s, 2),
-        )
-        code = Code.REFUSED if closed.cause in _NEEDS_A_PERSON else Code.NETWORK
-        self._tell_condition(closed.cause, code, f"{closed.detail}; tried again in {delay_s:.0f} s")
+        delay_s = self._setbacks.session_lost(closed, session=self._connector.number)
         await self._pause(delay_s)
-
-    def _tell_condition(self, cause: str, code: Code, message: str) -> None:
-        status: Status = "degraded" if cause in _NEEDS_A_PERSON else "waiting"
-        self._on_condition("link", status, code, message)
 
     async def _leave(self, session: Session) -> None:
         if self._ending is None:
