@@ -6,7 +6,7 @@ SHELL = /bin/sh
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help venv venv-demo demo test check faults lint bench generate lock wheels-aarch64 clean
+.PHONY: help venv venv-demo demo test check faults lint bench bench-delivery generate lock wheels-aarch64 clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ lint: venv ## The part of check that runs no test
 
 bench: venv ## Measure the pipeline; ARGS="--json FILE" writes the figures
 	$(BIN)/python -m benchmarks.pipeline $(ARGS)
+
+bench-delivery: venv ## Measure outbox and delivery; ARGS="--backlog 1000000" starts with a backlog as well
+	$(BIN)/python -m benchmarks.delivery $(ARGS)
 
 generate: venv ## Write schemas and references anew from the models
 	$(BIN)/python tools/generate.py
