@@ -29,6 +29,7 @@ from agent.adapters.outbox.intake import Intake
 from agent.adapters.outbox.kept import ConsumerAck
 from agent.adapters.outbox.opening import lock
 from agent.adapters.outbox.passage import Passage
+from agent.adapters.outbox.patience import Patience
 from agent.adapters.outbox.rows import size_of
 from agent.adapters.outbox.store import Store, open_store
 from agent.adapters.outbox.wear import CARD_ENDURANCE_BYTES, Wear
@@ -50,6 +51,9 @@ HELD_BYTES: Final = 16 << 20
 
 ANSWER_WITHIN_S: Final = 30.0
 """A disk that takes longer than this for one answer is as good as gone."""
+_HANGS_AFTER_S: Final = 5.0
+_MOST_ASKED: Final = 64
+"""Questions without an answer: whoever has given up waiting asks again, and a disk may hang for hours."""
 CLOSE_WITHIN_S: Final = 1.5
 
 
@@ -78,12 +82,14 @@ class SqliteOutbox:
         on_tick: Callable[[], None] = lambda: None,
         held_bytes: int = HELD_BYTES,
         card_endurance_bytes: float = CARD_ENDURANCE_BYTES,
+        hangs_after_s: float = _HANGS_AFTER_S,
     ) -> Self:
         """Open the file at `path`, or begin it. A damaged one is replaced; a disk that refuses is waited for.
 
         What follows on each other faster than `commit_interval_s` is committed together. `on_condition` is
         called on the loop, on change, with what `ports.Condition` takes after `who`; `on_tick` from the
-        database thread, at least every half second while the disk answers.
+        database thread, at least every half second while the disk answers. One that leaves a question
+        without an answer for `hangs_after_s` is told as degraded.
 
         Raises:
             ConfigError: another agent has the file, it may not be written, or a newer agent's cannot be used.
@@ -101,6 +107,7 @@ class SqliteOutbox:
             held_bytes=held_bytes,
             commit_interval_s=commit_interval_s,
             wear=Wear(metrics=metrics, endurance_bytes=card_endurance_bytes),
+            hangs_after_s=hangs_after_s,
         )
         await outbox._in_time(outbox._opened, "opening the outbox")
         return outbox
@@ -119,11 +126,15 @@ class SqliteOutbox:
         held_bytes: int,
         commit_interval_s: float,
         wear: Wear,
+        hangs_after_s: float,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._path = path
         self._lock: int | None = None
         self._epoch = ""
+        self._patience = Patience(on_condition)
+        self._hangs_after_s = hangs_after_s
+        self._asked = 0
         self._newest_key = 0
         self._news = asyncio.Event()
         self._opened: asyncio.Future[None] = self._loop.create_future()
@@ -152,7 +163,7 @@ class SqliteOutbox:
             open_store=open_locked,
             clock=clock,
             metrics=metrics,
-            reports=self._reports(on_condition),
+            reports=self._reports(),
             on_tick=on_tick,
             held_bytes=held_bytes,
             commit_interval_s=commit_interval_s,
@@ -232,15 +243,27 @@ class SqliteOutbox:
     async def _ask(self, command: Callable[[Callable[[Answer], None]], Command], what: str) -> Answer:
         if self._ended.done():
             raise self._gone()
+        if self._asked >= _MOST_ASKED:
+            raise TransientError(
+                f"{what} at {self._path}: {self._asked} questions wait already; the disk does not answer",
+                code=Code.TIMEOUT,
+                path=str(self._path),
+            )
         answer: asyncio.Future[Answer] = self._loop.create_future()
-        self._commands.put(command(lambda value: self._post(_resolve, answer, value)))
+        self._asked += 1
+        self._commands.put(command(lambda value: self._post(self._on_answer, answer, value)))
         return await self._in_time(answer, what)
 
     async def _in_time(self, answer: "asyncio.Future[Answer]", what: str) -> Answer:
         try:
             either: list[asyncio.Future[Any]] = [answer, self._ended]
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(
+                    either, timeout=self._hangs_after_s, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    self._patience.waited(self._hangs_after_s)
+                    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError as error:
             raise TransientError(
                 f"{what} at {self._path} took longer than {ANSWER_WITHIN_S:g} s; the disk does not answer",
@@ -254,13 +277,13 @@ class SqliteOutbox:
     def _gone(self) -> TransientError:
         return TransientError(f"the outbox at {self._path} is closed", code=Code.DISK, path=str(self._path))
 
-    def _reports(self, on_condition: Callable[[Status, str | None, str | None], None]) -> Reports:
+    def _reports(self) -> Reports:
         return Reports(
             opened=lambda error: self._post(self._on_opened, error),
             epoch=lambda epoch, newest_key: self._post(self._on_epoch, epoch, newest_key),
-            released=lambda rows, size: self._post(self._intake.release, rows, size),
+            released=lambda rows, size: self._post(self._on_released, rows, size),
             news=lambda newest_key: self._post(self._on_news, newest_key),
-            condition=lambda *condition: self._post(on_condition, *condition),
+            condition=lambda *condition: self._post(self._patience.said, *condition),
             ended=self._on_ended,
         )
 
@@ -278,6 +301,15 @@ class SqliteOutbox:
     def _on_epoch(self, epoch: str, newest_key: int) -> None:
         self._epoch = epoch
         self._on_news(newest_key)
+
+    def _on_answer(self, answer: "asyncio.Future[Any]", value: object) -> None:
+        self._asked -= 1
+        self._patience.answered()
+        _resolve(answer, value)
+
+    def _on_released(self, rows: int, size: int) -> None:
+        self._patience.answered()
+        self._intake.release(rows, size)
 
     def _on_news(self, newest_key: int) -> None:
         self._newest_key = newest_key

@@ -9,6 +9,7 @@ from blockbuster import BlockBuster
 
 from agent.adapters.outbox.commands import Append
 from agent.adapters.outbox.intake import Intake
+from agent.adapters.outbox.sqlite import QUEUE_ROWS
 from agent.adapters.system.clock import SystemClock
 from agent.domain.errors import Code, TransientError
 from tests.adapters.outbox.rigs import draft, fill, message, opened, outbox_at, seqs, waiting
@@ -109,6 +110,55 @@ class _BrokenClock(FakeClock):
         if self.broken:
             raise ZeroDivisionError
         return super().synced()
+
+
+class _HangingClock(FakeClock):
+    """Asked inside a write, it holds the database thread up as a disk does that hangs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def synced(self) -> bool:
+        if threading.current_thread().name == "outbox":
+            self.answers.wait(timeout=30)
+        return super().synced()
+
+
+async def test_a_disk_that_hangs_is_told_and_costs_neither_the_loop_nor_memory(path: Path) -> None:
+    told: list[tuple[str, str | None, str | None]] = []
+    clock = _HangingClock()
+    outbox = await opened(
+        path, clock=clock, hangs_after_s=0.2, on_condition=lambda *condition: told.append(condition)
+    )
+    try:
+        await fill(outbox, clock, "event", 3)
+        clock.answers.clear()
+        accepted = 0
+
+        async def produce() -> None:
+            nonlocal accepted
+            for number in range(QUEUE_ROWS + 500):
+                await outbox.append(draft(clock, number=number))
+                accepted += 1
+
+        async with asyncio.TaskGroup() as group:
+            producer = group.create_task(produce(), name="produce")
+            asking = [group.create_task(outbox.statistics(), name=f"ask-{n}") for n in range(64)]
+            await until(lambda: bool(told) and told[-1][0] == "degraded")
+            assert "has not answered for 0.2 s" in str(told[-1][2])
+            assert not producer.done()
+            assert accepted <= QUEUE_ROWS
+            with pytest.raises(TransientError, match="64 questions wait already"):
+                await outbox.statistics()
+            clock.answers.set()
+        assert all(task.done() for task in asking)
+        assert told[-1] == ("ok", None, None)
+        assert seqs(await waiting(outbox)) == list(range(QUEUE_ROWS + 500))
+    finally:
+        clock.answers.set()
+        await outbox.close()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
