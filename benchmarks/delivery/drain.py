@@ -45,6 +45,8 @@ async def drain(task: DrainTask) -> Drained:
         await acknowledged(min(wanted, _EARLY_ROWS), within_s=_CONNECT_S)
         early_peak_mb = peak_memory_mb()
         last_ns = await acknowledged(wanted, within_s=_CONNECT_S + wanted / _SLOWEST_PER_S)
+        if task.most is None:
+            await node.drained()  # the outbox hears of acknowledgements a little later
         counted = await node.outbox.statistics()
         drained = Drained(
             opened_s=opened_s,
