@@ -110,7 +110,7 @@ TABLE: Final = (
     Metric(
         "certificate_days_left",
         "gauge",
-        "Days until the node's certificate, or the last authority that it trusts, expires; negative afterwards.",
+        "Days until the node's certificate, or the last authority it trusts, expires; negative afterwards.",
     ),
     Metric("link_lost_total", "count", "Sessions that ended unasked, by cause.", ("cause",)),
     Metric(
