@@ -34,7 +34,10 @@ class KnownTime(Protocol):
     """The latest time known for certain, kept over restarts."""
 
     def note(self, *, at_end: bool = False) -> str | None:
-        """Store the time while it is known, `at_end` in any case; else a sentence. Blocks on the disk."""
+        """Store the time now and then, and `at_end`, where it is known. What is wrong, for a person.
+
+        Blocks on the disk.
+        """
 
 
 # --- sources ----------------------------------------------------------------------------------------

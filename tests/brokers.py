@@ -7,6 +7,7 @@ node write its own topics and read what is addressed to it, nothing else.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -44,6 +45,20 @@ class Identity:
     ca: Path
     certificate: Path
     key: Path
+
+    def copied_to(self, folder: Path) -> Identity:
+        """The same in a folder of its own, where a test may spoil it."""
+        folder.mkdir(exist_ok=True)
+        names = {"ca": folder / "ca.pem", "certificate": folder / "node.pem", "key": folder / "node.key"}
+        copy = Identity(name=self.name, **names)
+        self.write_over(copy)
+        return copy
+
+    def write_over(self, place: Identity) -> None:
+        """Write these files where those of `place` are."""
+        shutil.copy(self.ca, place.ca)
+        shutil.copy(self.certificate, place.certificate)
+        shutil.copy(self.key, place.key)
 
 
 class Authority:

@@ -104,7 +104,7 @@ def list_waiting(
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
-    """What waits, in the order in which it is sent; what is `at_broker` was, and is kept for its consumer."""
+    """What waits, in the order in which it is sent; `at_broker`: sent already, and kept for its consumer."""
     with _listing(settings_file, path) as listing:
         rows = [_waiting(row) for row in listing.waiting(stream=stream, limit=limit)]
     _print(rows, as_json=as_json, title="waiting", empty="Nothing waits.")

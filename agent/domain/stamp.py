@@ -30,6 +30,15 @@ def age_ns(made: Stamp, now: Stamp, *, same_boot: bool, walls_right: bool) -> in
     return max(now.wall_ns - made.wall_ns if walls_right else 0, now.monotonic_ns)
 
 
+def utc_text(seconds: float) -> str:
+    """Seconds since 1970 as a sentence for a person tells them; `datetime.fromisoformat` reads it.
+
+    >>> utc_text(1_700_000_000)
+    '2023-11-14T22:13:20+00:00'
+    """
+    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="seconds")
+
+
 def rfc3339(wall_ns: int) -> str:
     """UTC with milliseconds, as every payload tells time (RFC 3339).
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
+from agent.pipeline.lane import Lane
 from agent.pipeline.outgoing import QUOTA_EXCEEDED, Verdict, verdict_of
 from agent.pipeline.quota import Quota
 from agent.pipeline.share import Share
@@ -22,15 +23,18 @@ _ENVELOPE_BYTES: Final = 128
 _RETRY_BASE_S: Final = 1.0
 _RETRY_CAP_S: Final = 60.0
 
-_BEHIND_NS: Final = 1_000_000_000
-"""Live rows that have waited for so long become backlog, for the sake of those that come after."""
+_BEHIND_NS: Final = 750_000_000
+"""Live rows that have waited for so long become late, for the sake of those that come after."""
+
+_HURRY_NS: Final = 100_000_000
+"""Live rows that have waited for so long get the greater share."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
     """A row or an announcement to be sent. `sent_before`: in this process, without a known outcome.
 
-    `live`: what is said as it happens; else it is a row of the backlog.
+    `live`: what is said as it happens; else it is a row that is late, or of the backlog.
     """
 
     item: Row | Publication
@@ -56,10 +60,10 @@ class Answered:
 class Drain:
     """One session after another: first what was announced, then rows, all within the window.
 
-    Live rows and backlog have a `Share` each; within each, rows go by priority, then the oldest first. Only
-    the backlog is limited, by `backlog_per_s`, of which a second's worth may go at once. A message that the
-    broker cannot take now is held back by itself, with full jitter, and the rest goes on; when a window's
-    worth is held, everything waits.
+    Live rows have a `Share`, and what is late and the backlog, by turns, the rest of it; within each, rows go
+    by priority, then the oldest first. Only the backlog is limited, by `backlog_per_s`, of which a second's
+    worth may go at once. A message that the broker cannot take now is held back by itself, with full jitter,
+    and the rest goes on; when a window's worth is held, everything waits.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Drain:
         self._held: deque[tuple[int, Parcel]] = deque()
         self._now_ns = 0
         self._backlog_from_ns = 0
+        self._is_lates_turn = True
 
     @property
     def idle(self) -> bool:
@@ -156,7 +161,9 @@ class Drain:
         self._now_ns = now_ns
         self.bucket.fill(now_ns)
         since_ns = self.supply.live_since_ns()
-        if since_ns is not None and now_ns - since_ns > _BEHIND_NS:
+        waited_ns = 0 if since_ns is None else now_ns - since_ns
+        self._share.hurried = waited_ns > _HURRY_NS
+        if waited_ns > _BEHIND_NS:
             self.supply.leave_behind(newest_key=newest_key)
 
     def next(self) -> Parcel | None:
@@ -210,31 +217,35 @@ class Drain:
     def _next_row(self) -> Parcel | None:
         if len(self._held) >= self.window.size:
             return None
-        live = self.supply.live.peek()
-        past = self._next_of_backlog()
-        if live is not None and (past is None or self._share.is_lives_turn):
-            row, lane = live, self.supply.live
-        elif past is not None:
-            row, lane = past, self.supply.backlog
-        else:
+        supply = self.supply
+        lane = self._lane_of_the_past()
+        if supply.live.peek() is not None and (lane is None or self._share.is_lives_turn):
+            lane = supply.live
+        row = None if lane is None else lane.peek()
+        if lane is None or row is None:
             return None
         if not self.window.has_room(len(row.body) + _ENVELOPE_BYTES):
             return None
         if len(self.window) and row.key in self._suspects:
             return None  # it goes with nothing else beside it
-        is_live = row is live
+        is_live = lane is supply.live
         self._share.took(live=is_live)
         if not is_live:
+            self._is_lates_turn = lane is supply.backlog
+        if lane is supply.backlog:
             self.bucket.take()
-        row, sent_before = self.supply.take(lane)
+        row, sent_before = supply.take(lane)
         return Parcel(row, sent_before, live=is_live)
 
-    def _next_of_backlog(self) -> Row | None:
-        if self._now_ns < self._backlog_from_ns or not self.bucket.has_one:
-            return None
-        row = self.supply.backlog.peek()
-        if row is None or self._share.has_room(len(row.body) + _ENVELOPE_BYTES, window=self.window.size):
-            return row
+    def _lane_of_the_past(self) -> Lane | None:
+        """Where the next row comes from that is not live; None where there is none, or it has to wait."""
+        late, backlog = self.supply.late, self.supply.backlog
+        may_begin = self._now_ns >= self._backlog_from_ns and self.bucket.has_one
+        for lane in (late, backlog) if self._is_lates_turn else (backlog, late):
+            row = lane.peek()
+            if row is not None and (lane is late or may_begin):
+                size = len(row.body) + _ENVELOPE_BYTES
+                return lane if self._share.has_room(size, window=self.window.size) else None
         return None
 
     def _suspect_is_on_its_way(self) -> bool:

@@ -45,8 +45,7 @@ class Figures:
         if isfinite(self._drain.bucket.tokens):
             self._metrics.gauge("delivery_backlog_tokens", self._drain.bucket.tokens)
         if waiting and supply.backlog.exhausted:
-            # A disk that gave nothing for a while said so with an empty answer.
-            supply.backlog.expect_more()
+            supply.look_again()
             self._feed.look()
 
     def _live_lag_s(self) -> float:

@@ -254,16 +254,18 @@ class Sender:
         bound = log.bind()  # which level is told was looked up with this, once for all of them
         for each in taken:
             bound.debug("delivery.row_acknowledged", trace=each.row.trace, code=each.reason)
-        observe = self._metrics.observe_all
-        observe("stage_seconds", [(t.received_ns - t.sent_ns) / 1e9 for t in taken], stage="ack")
+        metrics = self._metrics
+        metrics.observe_all("stage_seconds", [(t.received_ns - t.sent_ns) / 1e9 for t in taken], stage="ack")
         own = [each for each in taken if each.row.boot == self._boot]
         if not own:
             return
         outbox_s = [(t.row.committed_ns - t.row.made.monotonic_ns) / 1e9 for t in own]
-        observe("stage_seconds", outbox_s, stage="outbox")
-        observe("stage_seconds", [(t.sent_ns - t.row.committed_ns) / 1e9 for t in own], stage="publish")
+        metrics.observe_all("stage_seconds", outbox_s, stage="outbox")
+        metrics.observe_all(
+            "stage_seconds", [(t.sent_ns - t.row.committed_ns) / 1e9 for t in own], stage="publish"
+        )
         total_s = [(t.received_ns - t.row.captured.monotonic_ns) / 1e9 for t in own if t.row.captured]
-        observe("capture_to_ack_seconds", total_s)
+        metrics.observe_all("capture_to_ack_seconds", total_s)
 
     def _refuse(self, item: Row | Publication, code: int | None, why: str) -> None:
         if isinstance(item, Publication):

@@ -1,5 +1,6 @@
-"""Where rows come from: the present and the past, each from a lane of its own. Pure."""
+"""Where rows come from: the present, the past and what lies between, each from a lane of its own. Pure."""
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -11,19 +12,21 @@ _MOST_UNANSWERED: Final = 65_536
 
 
 class Supply:
-    """Rows above a boundary are live, the rest is backlog.
+    """Rows up to the outbox's newest key at the beginning of a session are its backlog, those above are live.
 
-    The boundary is the outbox's newest key at the beginning of a session, and moves up when what is live
-    falls behind. A row comes out at most once a session, however often the boundary moves or the backlog
-    begins again: what has been taken is away, and not taken again until the outbox knows how it was settled.
+    When what is live falls behind, it becomes late: a lane of its own, since behind a backlog of an hour it
+    would come an hour late. A row comes out at most once a session, however often a boundary moves or the
+    backlog begins again: what has been taken is away, and not taken again until the outbox knows how it was
+    settled.
     """
 
     def __init__(self, *, batch: int) -> None:
         self.batch = batch
         """Most rows to fetch for one `ask`."""
         self.live = Lane(batch=batch)
+        self.late = Lane(batch=batch)
         self.backlog = Lane(batch=batch)
-        self._turn = self.live
+        self._lanes = deque([self.live, self.late, self.backlog])
         self._away: set[int] = set()
         self._settled: list[int] = []
         self._unanswered: dict[int, None] = {}
@@ -31,12 +34,12 @@ class Supply:
     @property
     def exhausted(self) -> bool:
         """Nothing is held, and the outbox had nothing more when it was asked last."""
-        return self.live.exhausted and self.backlog.exhausted
+        return all(lane.exhausted for lane in self._lanes)
 
     @property
     def wanting(self) -> bool:
         """Whether the outbox should be asked."""
-        return self.live.short or self.backlog.short
+        return any(lane.short for lane in self._lanes)
 
     def end(self, *, unanswered: Iterable[int]) -> None:
         """The session is over: `unanswered` was on its way, and nothing is any more."""
@@ -51,29 +54,37 @@ class Supply:
         """Look at everything again from the oldest on: rows may wait that did not when they were passed."""
         boundary = max(newest_key, self.live.fetched)
         self.backlog.restart(after=0, upto=boundary)
+        self.late.restart(after=boundary, upto=boundary)
         self.live.restart(after=boundary)
 
     def leave_behind(self, *, newest_key: int) -> None:
-        """What is live and still here becomes backlog; live is what is committed from now on."""
+        """What is live and still here becomes late; live is what is committed from now on."""
         boundary = max(newest_key, self.live.fetched)
-        self.backlog.extend(boundary)
+        self.late.extend(boundary)
         self.live.restart(after=boundary)
 
     def ask(self) -> Ask | None:
         """What to fetch next, with `limit` = `batch`; None while there is no need. One at a time."""
         self._away.difference_update(self._settled)
         self._settled.clear()
-        first, second = (self.backlog, self.live) if self._turn is self.live else (self.live, self.backlog)
-        asked = first.ask() or second.ask()
-        if asked is not None:
-            self._turn = asked.lane
-        return asked
+        for _ in range(len(self._lanes)):
+            self._lanes.rotate(-1)
+            asked = self._lanes[-1].ask()
+            if asked is not None:
+                return asked
+        return None
 
     def add(self, rows: Sequence[Row], *, asked: Ask) -> None:
         """What was fetched. Of no use if what it is for began again meanwhile."""
         asked.lane.add(rows, asked=asked, without=self._away)
         if self.exhausted and not self._away:
             self._unanswered.clear()  # whatever was not seen again is gone
+
+    def look_again(self) -> None:
+        """A disk that gave nothing for a while said so as if there were nothing."""
+        for lane in self._lanes:
+            if lane.exhausted:
+                lane.expect_more()
 
     def take(self, lane: Lane) -> tuple[Row, bool]:
         """The next row of `lane`, and whether it was sent before in this process without a known outcome."""

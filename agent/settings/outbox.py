@@ -54,14 +54,15 @@ class OutboxSettings(Part):
         ),
     ] = 20
     max_percent: Annotated[
-        OutboxPercent, Field(description="How much of it each kind of message may take.")
+        OutboxPercent, Field(description="How much of `max_bytes` each kind of message may take, in percent.")
     ] = OutboxPercent()
     max_age_s: Annotated[
         int,
         Field(ge=60, description="Seconds after which a waiting message is dropped, and declared lost."),
     ] = 2_592_000
     max_ages_s: Annotated[
-        OutboxAges, Field(description="The same for one kind of message, where it should go sooner.")
+        OutboxAges,
+        Field(description="Seconds after which one kind of message is dropped, where it should go sooner."),
     ] = OutboxAges()
     commit_interval_ms: Annotated[
         int,

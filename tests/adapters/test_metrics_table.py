@@ -12,10 +12,10 @@ import pytest
 from agent.adapters.metrics.table import TABLE, Metric
 
 AGENT: Final = Path(__file__).resolve().parents[2] / "agent"
-METHODS: Final = {"count", "gauge", "observe"}
+KINDS: Final = {"count": "count", "gauge": "gauge", "observe": "observe", "observe_all": "observe"}
 
 Use = tuple[str, str, str, tuple[str, ...]]
-"""Where, which method, which name, which labels."""
+"""Where, which kind of metric, which name, which labels."""
 
 
 def uses_in(file: Path) -> Iterator[Use]:
@@ -24,13 +24,13 @@ def uses_in(file: Path) -> Iterator[Use]:
             continue
         owner = node.func.value
         called_on = owner.attr if isinstance(owner, ast.Attribute) else getattr(owner, "id", "")
-        if node.func.attr not in METHODS or not called_on.strip("_").endswith("metrics"):
+        if node.func.attr not in KINDS or not called_on.strip("_").endswith("metrics"):
             continue
         where = f"{file.relative_to(AGENT)}:{node.lineno}"
         name = node.args[0] if node.args else None
         assert isinstance(name, ast.Constant), f"{where}: a metric's name must be written out"
         assert all(keyword.arg for keyword in node.keywords), f"{where}: labels must be written out"
-        yield where, node.func.attr, str(name.value), tuple(sorted(str(k.arg) for k in node.keywords))
+        yield where, KINDS[node.func.attr], str(name.value), tuple(sorted(str(k.arg) for k in node.keywords))
 
 
 @pytest.fixture(scope="module")

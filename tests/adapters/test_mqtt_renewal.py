@@ -43,25 +43,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
 @pytest.fixture
 def node(broker: Mosquitto, tmp_path: Path) -> Identity:
     """A pair in a folder of its own, that a test may spoil."""
-    return copy_of(broker.authority.issue("nano-42"), tmp_path)
-
-
-def copy_of(identity: Identity, folder: Path) -> Identity:
-    mine = Identity(
-        name=identity.name, ca=folder / "ca.pem", certificate=folder / "node.pem", key=folder / "node.key"
-    )
-    put(identity, mine)
-    return mine
-
-
-def put(identity: Identity, place: Identity) -> None:
-    """Write the files of `identity` where those of `place` are."""
-    for source, target in (
-        (identity.ca, place.ca),
-        (identity.certificate, place.certificate),
-        (identity.key, place.key),
-    ):
-        shutil.copy(source, target)
+    return broker.authority.issue("nano-42").copied_to(tmp_path)
 
 
 def files_of(identity: Identity) -> TlsFiles:
@@ -117,7 +99,7 @@ def test_files_that_do_not_change_are_no_news(broker: Mosquitto, node: Identity)
 def test_a_renewed_pair_is_tried_and_taken(broker: Mosquitto, node: Identity) -> None:
     link = link_of(node, broker.port)
     watch, before = watch_of(link), in_use(link)
-    put(broker.authority.issue("nano-42"), node)
+    broker.authority.issue("nano-42").write_over(node)
     connects = broker.log.count("New client connected")
     assert not watch.check(
         connected=True
@@ -135,7 +117,7 @@ def test_an_atomic_swap_of_symbolic_links_is_seen(broker: Mosquitto, tmp_path: P
     """As certbot and configuration management do it."""
     for version in ("v1", "v2"):
         (tmp_path / version).mkdir()
-        copy_of(broker.authority.issue("nano-42"), tmp_path / version)
+        broker.authority.issue("nano-42").copied_to(tmp_path / version)
     live = tmp_path / "live"
     live.symlink_to(tmp_path / "v1")
     linked = Identity(
@@ -184,7 +166,7 @@ async def test_files_that_break_are_told_and_cost_nothing(
     # The pair in memory still opens the door.
     session = await link.connect(will=WILL, keepalive_s=20)
     await session.disconnect()
-    put(broker.authority.issue("nano-42"), node)
+    broker.authority.issue("nano-42").write_over(node)
     repaired = await asyncio.to_thread(checks, watch)
     assert (repaired.trouble, repaired.is_renewed) == (None, True)
 
@@ -198,7 +180,7 @@ async def test_a_pair_that_the_broker_refuses_is_not_taken(
     elsewhere = Authority(tmp_path / "elsewhere")
     yesterday = datetime.now(tz=UTC) - timedelta(days=1)
     if kind == "expired":
-        put(broker.authority.issue("nano-42", not_after=yesterday), node)
+        broker.authority.issue("nano-42", not_after=yesterday).write_over(node)
         told = "certificate expired"
     elif kind == "stranger":
         stranger = elsewhere.issue("nano-42")
@@ -206,10 +188,10 @@ async def test_a_pair_that_the_broker_refuses_is_not_taken(
         shutil.copy(stranger.key, node.key)
         told = "unknown ca"
     elif kind == "another name":
-        put(broker.authority.issue("nano-43"), node)
+        broker.authority.issue("nano-43").write_over(node)
         told = "is for 'nano-43', not for 'nano-42'"
     else:
-        put(elsewhere.issue("nano-42"), node)
+        elsewhere.issue("nano-42").write_over(node)
         told = "wrong CA: the certificate of"
     check = await asyncio.to_thread(checks, watch)
     assert check.trouble is not None
@@ -225,7 +207,7 @@ def test_what_was_refused_is_tried_again_after_a_while(broker: Mosquitto, node: 
     clock = FakeClock()
     watch = watch_of(link_of(node, broker.port, clock))
     yesterday = datetime.now(tz=UTC) - timedelta(days=1)
-    put(broker.authority.issue("nano-42", not_after=yesterday), node)
+    broker.authority.issue("nano-42", not_after=yesterday).write_over(node)
     assert checks(watch).trouble is not None
     trials = broker.log.count("New connection")
     checks(watch, count=5)
@@ -238,7 +220,7 @@ def test_what_was_refused_is_tried_again_after_a_while(broker: Mosquitto, node: 
 def test_a_broker_that_is_away_says_nothing_about_a_pair(broker: Mosquitto, node: Identity) -> None:
     clock = FakeClock()
     watch = watch_of(link_of(node, free_port(), clock))
-    put(broker.authority.issue("nano-42"), node)
+    broker.authority.issue("nano-42").write_over(node)
     assert checks(watch) == CertificateCheck(None, checks(watch).expires_s, is_renewed=False)
 
 
@@ -267,12 +249,12 @@ async def test_a_certificate_that_expired_offline_and_was_renewed_on_disk_just_w
     broker: Mosquitto, node: Identity
 ) -> None:
     yesterday = datetime.now(tz=UTC) - timedelta(days=1)
-    put(broker.authority.issue("nano-42", not_after=yesterday), node)
+    broker.authority.issue("nano-42", not_after=yesterday).write_over(node)
     link = link_of(node, broker.port)
     with pytest.raises(TransientError) as raised:
         await link.connect(will=WILL, keepalive_s=20)
     assert raised.value.path == "tls"
-    put(broker.authority.issue("nano-42"), node)
+    broker.authority.issue("nano-42").write_over(node)
     session = await link.connect(will=WILL, keepalive_s=20)
     await session.disconnect()
     check = await asyncio.to_thread(checks, watch_of(link))

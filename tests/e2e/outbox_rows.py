@@ -25,3 +25,10 @@ def waiting_rows(outbox_file: Path) -> dict[str, set[int]]:
 
 def count_waiting(outbox_file: Path) -> int:
     return sum(map(len, waiting_rows(outbox_file).values()))
+
+
+def count_undeclared(outbox_file: Path) -> int:
+    """Drops that no loss message has been made for yet."""
+    with sqlite3.connect(f"file:{outbox_file}?mode=ro", uri=True) as outbox:
+        count: int = outbox.execute("SELECT count(*) FROM ledger WHERE told = 0").fetchone()[0]
+    return count

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -43,24 +42,6 @@ def broker(tmp_path: Path, authority: Authority) -> Iterator[Mosquitto]:
         yield broker
 
 
-def copy_of(identity: Identity, folder: Path) -> Identity:
-    folder.mkdir()
-    mine = Identity(
-        name=identity.name, ca=folder / "ca.pem", certificate=folder / "node.pem", key=folder / "node.key"
-    )
-    put(identity, mine)
-    return mine
-
-
-def put(identity: Identity, place: Identity) -> None:
-    for source, target in (
-        (identity.ca, place.ca),
-        (identity.certificate, place.certificate),
-        (identity.key, place.key),
-    ):
-        shutil.copy(source, target)
-
-
 def agent_of(folder: Path, identity: Identity, port: int, **settings: object) -> AgentProcess:
     return AgentProcess(folder, identity=identity, port=port, policy=POLICY, **settings)  # type: ignore[arg-type]
 
@@ -84,7 +65,7 @@ def retained(broker: Mosquitto, topic: str) -> dict[str, object]:
 
 
 def test_the_session_moves_to_a_renewed_certificate_without_a_gap(tmp_path: Path, broker: Mosquitto) -> None:
-    identity = copy_of(broker.authority.issue("nano-42"), tmp_path / "own")
+    identity = broker.authority.issue("nano-42").copied_to(tmp_path / "own")
     operator = broker.client_arguments(broker.authority.issue(OPERATOR))
     words = ["mosquitto_sub", *operator, "-t", f"{BASE}/state", "-t", f"{BASE}/telemetry/#", "-F", "%t %p"]
     with (
@@ -92,7 +73,7 @@ def test_the_session_moves_to_a_renewed_certificate_without_a_gap(tmp_path: Path
         subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as listener,
     ):
         until_blocking(lambda: len(said(agent, "link.connected")) == 1, within_s=30)
-        put(broker.authority.issue("nano-42"), identity)
+        broker.authority.issue("nano-42").write_over(identity)
         until_blocking(lambda: len(said(agent, "link.connected")) == 2, within_s=30)
         assert [line["cause"] for line in said(agent, "link.moving")] == ["renewal"]
         assert said(agent, "link.lost") == []

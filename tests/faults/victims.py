@@ -17,7 +17,7 @@ from typing import Any, Final
 from agent.contract.payloads import with_sequence
 from tests.brokers import Mosquitto, free_port
 from tests.e2e.agent_process import AgentProcess
-from tests.e2e.outbox_rows import given_numbers, waiting_rows
+from tests.e2e.outbox_rows import count_undeclared, given_numbers, waiting_rows
 from tests.faults.consumer import Received
 from tests.polling import until_blocking
 
@@ -124,7 +124,12 @@ class Victim:
             )
 
     def _is_through(self, given: dict[str, int]) -> bool:
-        """Whether nothing waits of what `given` counts, nor a declaration of what was dropped since."""
+        """Whether nothing waits of what `given` counts, and what was dropped since is declared.
+
+        A declaration is made of what was dropped up to a second before, and only then waits to be sent.
+        """
+        if count_undeclared(self.agent.outbox_file):
+            return False
         waiting = waiting_rows(self.agent.outbox_file)
         return not waiting.get("loss") and all(
             min(waiting.get(stream, ()), default=next_seq) >= next_seq for stream, next_seq in given.items()

@@ -26,6 +26,7 @@ class World:
         self.window = window
         self.now_ns = SECOND
         self.newest = 0
+        self.began_after = 0
         self.known = 0
         self.rows: dict[int, Row] = {}
         self.taken: list[int] = []
@@ -34,6 +35,7 @@ class World:
         self.tickets = 0
         self.unsettled: list[int] = []
         self.session: list[Parcel] = []
+        self.lanes: dict[int, str] = {}
         self.sent_at: list[tuple[int, Parcel]] = []
         self.unknown: set[int] = set()
 
@@ -49,10 +51,17 @@ class World:
         """What the loop knows of the newest key lags behind what it may fetch."""
         self.known = self.newest
 
-    def begin(self) -> None:
+    def begin(self, *, backlog_from_ns: int = 0) -> None:
         self.hear()
-        self.drain.begin(receive_maximum=65_535, birth=(), newest_key=self.known)
+        self.drain.begin(
+            receive_maximum=65_535, birth=(), newest_key=self.known, backlog_from_ns=backlog_from_ns
+        )
+        self.began_after = self.drain.supply.live.fetched
         self.session.clear()
+
+    def start_over(self) -> None:
+        self.drain.supply.start_over(newest_key=self.known)
+        self.began_after = self.drain.supply.live.fetched
 
     def ask(self) -> None:
         """What the outbox gives is as it was when it was asked."""
@@ -77,6 +86,9 @@ class World:
             self.drain.sent(parcel, self.tickets, self.now_ns)
             self.in_flight.append((self.tickets, parcel))
             self.session.append(parcel)
+            if not parcel.failures:
+                is_late = parcel.item.key > self.began_after
+                self.lanes[parcel.item.key] = "live" if parcel.live else "late" if is_late else "backlog"
             self.sent_at.append((self.now_ns, parcel))
             assert parcel.sent_before == (parcel.item.key in self.unknown) or parcel.failures
             self.unknown.add(parcel.item.key)
@@ -129,16 +141,12 @@ class World:
         raise AssertionError(f"{len(self.rows)} rows are still there")
 
     def check_session(self) -> None:
-        first = [p for p in self.session if not p.failures]
-        keys = [p.item.key for p in first if isinstance(p.item, Row)]
+        first = [p.item for p in self.session if isinstance(p.item, Row) and not p.failures]
+        keys = [row.key for row in first]
         assert len(keys) == len(set(keys)), "sent twice in one session"
-        for live in (True, False):
+        for lane in ("live", "late", "backlog"):
             for priority in PRIORITIES:
-                order = [
-                    p.item.key
-                    for p in first
-                    if p.live == live and isinstance(p.item, Row) and p.item.priority == priority
-                ]
+                order = [r.key for r in first if r.priority == priority and self.lanes[r.key] == lane]
                 assert order == sorted(order)
 
 
@@ -169,8 +177,6 @@ def test_nothing_is_lost_or_sent_twice_in_a_session_and_each_class_keeps_its_ord
         match name:
             case "wait":
                 world.now_ns += int(str(arguments[0]))
-            case "start_over":
-                world.drain.supply.start_over(newest_key=world.known)
             case "leave_behind":
                 world.drain.supply.leave_behind(newest_key=world.known)
             case _:

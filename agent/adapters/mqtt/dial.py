@@ -5,7 +5,6 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from agent.adapters.mqtt.causes import no_connection
@@ -13,6 +12,7 @@ from agent.adapters.mqtt.credentials import Credentials
 from agent.adapters.mqtt.moment import check_dates
 from agent.adapters.mqtt.tls import explain
 from agent.domain.errors import TransientError
+from agent.domain.stamp import utc_text
 
 _LEAST_S = 0.1
 
@@ -118,7 +118,7 @@ def _explain(error: ssl.SSLError, broker: Broker, credentials: Credentials, dead
     peer = None
     if isinstance(error, ssl.SSLCertVerificationError):
         peer = _look_at_certificate(broker, credentials, deadline)
-    now = datetime.now(tz=UTC).isoformat(timespec="seconds")
+    now = utc_text(time.time())
     return explain(error, host=broker.host, files=credentials.files, peer=peer, now=now)
 
 

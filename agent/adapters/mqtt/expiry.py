@@ -1,9 +1,9 @@
 """How long certificates still last, and when a person has to hear of it."""
 
-from datetime import UTC, datetime
 from typing import Final
 
 from agent.adapters.mqtt.credentials import Credentials
+from agent.domain.stamp import utc_text
 
 _WARN_S: Final = 7 * 86_400.0
 _WARN_SHARE: Final = 0.25
@@ -31,7 +31,7 @@ def warning(credentials: Credentials, *, now_s: float) -> str | None:
 
 
 def _sentence(what: str, end_s: float, now_s: float) -> str:
-    end = datetime.fromtimestamp(end_s, tz=UTC).isoformat(timespec="seconds")
+    end = utc_text(end_s)
     days = (end_s - now_s) / 86_400
     when = f"expired at {end}" if days < 0 else f"expires at {end}, in {days:.0f} days"
     return f"{what} {when}; put a new one in its place, and it is taken without a restart"

@@ -22,8 +22,8 @@ class Failure:
 class Keyring:
     """Made from files that can be used; whatever becomes of them, there are always `current` ones.
 
-    Used from the event loop, network threads and whoever watches the files; all methods but `adopt` and
-    `reject` read files.
+    Used from the event loop, network threads and whoever watches the files. `fingerprint`, `renewed` and
+    `newest` read files: not on the event loop.
 
     Raises:
         ConfigError: the files cannot be used.

@@ -1,11 +1,11 @@
 """Whether a broker's certificates are valid, for a node that does not know what time it is."""
 
 import ssl
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from agent.adapters.mqtt.causes import no_connection
 from agent.adapters.mqtt.credentials import Validity, validity_of
+from agent.domain.stamp import utc_text
 
 _HINT: Final = "this node's clock is not set; it goes by the latest time it has known"
 
@@ -38,8 +38,4 @@ def verified_chain(secured: ssl.SSLSocket) -> list[dict[str, Any]]:
 
 def _sentence(host: str, place: int, validity: Validity, now_s: float) -> str:
     whose = f"the certificate of {host}" if place == 0 else f"an authority in the chain of {host}"
-    return f"{whose} is expired since {_text(validity.not_after_s)} ({_HINT}, {_text(now_s)})"
-
-
-def _text(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="seconds")
+    return f"{whose} is expired since {utc_text(validity.not_after_s)} ({_HINT}, {utc_text(now_s)})"

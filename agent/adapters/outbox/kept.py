@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from agent.adapters.outbox import rows
 from agent.adapters.outbox.books import Books, Tally
-from agent.adapters.outbox.schema import AT_BROKER, SEND_AGAIN
+from agent.adapters.outbox.schema import AT_BROKER, SEND_AGAIN, TO_SEND
 from agent.domain.ids import Stream
 from agent.ports import KeepUntil, Replay
 
@@ -124,7 +124,7 @@ class Kept:
             return None
         held = self._bounds("at_broker > 0", tally, first, last)
         if tally.waiting > self.count(stream):  # no index finds what was not sent: look only if there is any
-            held += self._bounds("at_broker = 0", tally, first, last)
+            held += self._bounds(f"at_broker = {TO_SEND}", tally, first, last)
         if not held:
             return None
         where = "AND stream = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?"

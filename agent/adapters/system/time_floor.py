@@ -1,13 +1,14 @@
 """The latest time that this node has known for certain: for a board that starts without knowing any."""
 
 import os
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from agent.adapters.system.clock import RELEASED_S
+from agent.domain.stamp import utc_text
 from agent.ports import Clock
 
 log = structlog.get_logger(__name__)
@@ -39,17 +40,18 @@ class TimeFloor:
         return None if self._clock.synced() or self._now_s() >= floor_s else floor_s
 
     def note(self, *, at_end: bool = False) -> str | None:
-        """Store the time, if it is known; otherwise at most every hour. What is wrong, for a person."""
+        """Store the time if known, at most hourly until `at_end`. What is wrong, for a person."""
         if (floor_s := self.instead_of_clock()) is not None:
-            now = _text(self._now_s())
-            return f"this node's clock is not set: it says {now}, and it is {_text(floor_s)} or later"
+            now = utc_text(self._now_s())
+            return f"this node's clock is not set: it says {now}, and it is {utc_text(floor_s)} or later"
         if not self._clock.synced():
             return None
         now_s = self._now_s()
         if self.floor_s - now_s > _AHEAD_S:
             return (
-                f"{self._file} says that {_text(self.floor_s)} has passed, and the clock, which is kept, "
-                f"says {_text(now_s)}; delete the file, or certificates look expired while no time is known"
+                f"{self._file} says that {utc_text(self.floor_s)} has passed, and the clock, which is kept, "
+                f"says {utc_text(now_s)}; delete the file, or certificates look expired while no time is "
+                "known"
             )
         if now_s - self._stored_s >= (1.0 if at_end else _EVERY_S):
             self._store(now_s)
@@ -73,13 +75,9 @@ class TimeFloor:
         temporary = self._file.with_suffix(".tmp")
         try:
             with temporary.open("w", encoding="ascii") as out:
-                out.write(_text(now_s) + "\n")
+                out.write(utc_text(now_s) + "\n")
                 out.flush()
                 os.fsync(out.fileno())
             temporary.replace(self._file)
         except OSError as error:
             log.warning("time_floor.write_failed", file=str(self._file), error=str(error))
-
-
-def _text(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="seconds")

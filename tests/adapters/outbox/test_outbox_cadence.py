@@ -107,19 +107,20 @@ def assert_within_bounds(waits: list[tuple[float, Priority]], due_s: float, inte
         assert due_s - came_s <= (min(STRICT_WITHIN_S, interval_s) if strict else interval_s) + 1e-9
 
 
-async def test_thirty_messages_a_second_share_commits_with_their_acknowledgements(tmp_path: Path) -> None:
+async def test_messages_in_quick_succession_share_commits_with_their_acknowledgements(tmp_path: Path) -> None:
     """Every commit writes whole pages to the card: an acknowledgement must not cost one of its own."""
     metrics, clock = FakeMetrics(), SystemClock()
     outbox = await opened(tmp_path / "outbox.sqlite3", clock=clock, metrics=metrics, commit_interval_s=0.2)
     try:
-        sent = 0
+        began_s = asyncio.get_running_loop().time()
         for number in range(60):
             await outbox.append(draft(clock, number=number))
             await asyncio.sleep(0.01)
             rows = await outbox.fetch(after={}, limit=100)
             outbox.acknowledge([row.key for row in rows])
-            sent += len(rows)
-        assert len(metrics.observed["outbox_commit_seconds"]) <= 15  # by themselves they would be 120
+        intervals = (asyncio.get_running_loop().time() - began_s) / 0.2
+        # By themselves they would be 120. Where other processes slow the loop down, more intervals go by.
+        assert len(metrics.observed["outbox_commit_seconds"]) <= intervals + 3
         await waiting(outbox)
     finally:
         await outbox.close()
