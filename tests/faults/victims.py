@@ -164,7 +164,10 @@ class Victim:
     def _pass(self, seconds: float) -> None:
         """The point in time is what is random here: nothing is waited for."""
         until = time.monotonic() + seconds
-        until_blocking(lambda: time.monotonic() >= until, every_s=min(0.002, max(seconds, 1e-4)))
+        every_s = min(0.002, max(seconds, 1e-4))
+        until_blocking(
+            lambda: time.monotonic() >= until, within_s=seconds + _STARTS_WITHIN_S, every_s=every_s
+        )
 
     def _look(self) -> None:
         """At the file of a process that is dead: numbers only grow, and never change their content."""
