@@ -22,6 +22,9 @@ RESERVE: Final = 256
 """Numbers by which a bulk stream's ceiling is raised, in a commit that is synced: a larger reserve syncs
 less often, and declares more as lost after a power cut."""
 
+STRICT_RESERVE: Final = 16
+"""The same of a strict stream, whose commits a power cut undoes only where the card lies about a sync."""
+
 
 class Numbering:
     """Keys rise over the whole file; sequence numbers count per stream, from 0, without gaps."""
@@ -42,6 +45,8 @@ class Numbering:
         self.next_key = next_key
         self._given_key = next_key
         self.recent = Recent(newest_key=next_key - 1)
+        self.raised = False
+        """A ceiling was raised that is not in the file itself yet; whoever moves it there says so."""
         self._inserted: list[tuple[Placed, Draft]] = []
         self._commits: deque[tuple[int, int]] = deque(maxlen=512)
 
@@ -83,7 +88,9 @@ class Numbering:
             self._given_key += 1
         rows.insert(self._connection, values)
         for stream, next_seq in numbers.items():
-            self._count(stream, next_seq, grown[stream], reserve=RESERVE if stream in bulk else 0)
+            self._count(
+                stream, next_seq, grown[stream], reserve=RESERVE if stream in bulk else STRICT_RESERVE
+            )
         for stream, seqs in oversize.items():
             self._dropper.drop_new(stream, seqs, "oversize", at_wall_ns=moment.at.wall_ns)
         write_meta(self._connection, next_key=self._given_key)
@@ -110,7 +117,10 @@ class Numbering:
 
     def _count(self, stream: Stream, next_seq: int, grown: int, *, reserve: int) -> None:
         tally = self._books.of(stream)
-        ceiling = tally.ceiling if next_seq <= tally.ceiling else next_seq + reserve
+        ceiling = tally.ceiling
+        if next_seq > ceiling:
+            ceiling = next_seq + reserve
+            self.raised = True
         self._books.put(
             replace(tally, next_seq=next_seq, ceiling=ceiling, waiting_bytes=tally.waiting_bytes + grown)
         )

@@ -9,6 +9,7 @@ from typing import Final
 from agent.adapters.outbox.books import Tally, read_tallies
 from agent.adapters.outbox.faults import DamagedStoreError
 from agent.adapters.outbox.ledger import UNKNOWN_STREAM, Drop, read_entries
+from agent.adapters.outbox.mark import Mark
 from agent.adapters.outbox.meta import read_meta
 from agent.adapters.outbox.schema import side_files
 
@@ -25,13 +26,13 @@ class Salvage:
     next_key: int | None = None
 
 
-def salvage(path: Path) -> Salvage:
-    """Read what a damaged file still tells. Any part of it may be missing; never raises for what is in it."""
+def salvage(path: Path, mark: Mark | None) -> Salvage:
+    """Read what a damaged file and its mark still tell. Any part may be missing; never raises for it."""
     with (
         suppress(sqlite3.Error),
         closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection,
     ):
-        return _read(connection)
+        return _with_forgotten(_read(connection), mark)
     return Salvage(drops=_unknown(None))
 
 
@@ -62,10 +63,30 @@ def _read(connection: sqlite3.Connection) -> Salvage:
     return Salvage(drops=drops or _unknown(epoch), epoch=epoch, session=session, next_key=next_key)
 
 
+def _with_forgotten(found: Salvage, mark: Mark | None) -> Salvage:
+    """What a damaged log has forgotten is lost, too; by keys, for nobody knows of which stream it was."""
+    if mark is None or found.epoch != mark.epoch or found.next_key is None or found.session is None:
+        return found
+    drops = found.drops
+    if forgotten := max(0, mark.next_key - found.next_key):
+        drops = tuple(drop for drop in drops if drop != _nothing_known(found.epoch))
+        drops += (Drop(UNKNOWN_STREAM, found.epoch, None, None, forgotten, "damaged"),)
+    return Salvage(
+        drops=drops,
+        epoch=found.epoch,
+        session=max(found.session, mark.session),
+        next_key=max(found.next_key, mark.next_key),
+    )
+
+
 def _waiting(tally: Tally, epoch: str | None) -> Drop:
     return Drop(tally.stream, epoch, None, None, tally.waiting, "damaged")
 
 
 def _unknown(epoch: str | None) -> tuple[Drop, ...]:
     """Nobody knows of which stream, nor how much."""
-    return (Drop(UNKNOWN_STREAM, epoch, None, None, 0, "damaged"),)
+    return (_nothing_known(epoch),)
+
+
+def _nothing_known(epoch: str | None) -> Drop:
+    return Drop(UNKNOWN_STREAM, epoch, None, None, 0, "damaged")

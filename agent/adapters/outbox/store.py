@@ -14,6 +14,7 @@ from agent.adapters.outbox.changes import Changes
 from agent.adapters.outbox.consumer import Asked
 from agent.adapters.outbox.faults import DiskFullError, DiskRefusedError, translated
 from agent.adapters.outbox.loss import LossTeller
+from agent.adapters.outbox.mark import Mark, MarkFile
 from agent.adapters.outbox.meta import Meta, enter_boot, read_boots, write_meta
 from agent.adapters.outbox.opening import open_file
 from agent.adapters.outbox.reading import Found, Reader
@@ -53,7 +54,9 @@ class Store:
         bounds: Bounds,
         room: Room,
         wear: Wear,
+        mark: MarkFile,
     ) -> None:
+        self._mark = mark
         self.epoch = meta.epoch
         self._session = meta.session
         self._connection = connection
@@ -178,6 +181,7 @@ class Store:
         with self._transaction(durable=True):
             write_meta(self._connection, session=session)
         self._session = session
+        self._write_mark()
         return session
 
     def sync_if_due(self) -> None:
@@ -300,6 +304,23 @@ class Store:
             self._unsynced_since_ns = None
         elif self._unsynced_since_ns is None:
             self._unsynced_since_ns = now_ns
+        self._write_mark()
+        if self._changes.numbering.raised:
+            self._secure_ceilings()
+
+    def _write_mark(self) -> None:
+        self._mark.write(Mark(self.epoch, self._clock.boot, self.next_key, self._session))
+
+    def _secure_ceilings(self) -> None:
+        """Move raised ceilings out of the log into the file, before anybody sees a number below them.
+
+        Where somebody reads an older state, or the disk refuses, the next transaction tries again.
+        """
+        with suppress(sqlite3.Error):
+            busy, frames, moved = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self._changes.numbering.raised = bool(busy) or moved < frames
+            self._wear.synced()
+            self._unsynced_since_ns = None
 
 
 def open_store(
@@ -331,6 +352,7 @@ def open_store(
                 bounds=bounds,
                 room=Room(max_bytes=bounds.max_bytes, reserve=path.with_name(f"{path.name}.reserve")),
                 wear=wear,
+                mark=MarkFile(path),
             )
             wear.resume(opened.connection)
         store.begin(cut=opened.cut)

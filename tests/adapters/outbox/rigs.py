@@ -116,7 +116,7 @@ def losses(rows: Sequence[Row]) -> list[dict[str, Any]]:
 def copy_as_crash_leaves_it(source: Path, target: Path) -> Path:
     """The file and its log as they lie, without asking whoever has them open: what `kill -9` leaves."""
     target.mkdir(parents=True, exist_ok=True)
-    for suffix in ("", "-wal"):
+    for suffix in (".mark", "", "-wal"):  # a mark is written after the commit that it tells of
         file = source.with_name(source.name + suffix)
         if file.exists():
             shutil.copy(file, target / file.name)

@@ -80,7 +80,8 @@ async def test_strict_messages_are_synced_with_their_commit_and_bulk_ones_rarely
 ) -> None:
     metrics = FakeMetrics()
     async with outbox_at(path, clock=clock, metrics=metrics) as outbox:
-        await fill(outbox, clock, "detection", 1)
+        for priority in ("detection", "event", "result"):  # each raises its stream's ceiling, once for many
+            await fill(outbox, clock, priority, 1)
         before = metrics.counts["outbox_syncs_total"]
         for _ in range(20):
             await fill(outbox, clock, "detection", 1)
