@@ -74,11 +74,11 @@ def record(**values: object) -> Record:
 
 
 def test_a_report_has_a_row_for_each_fault_and_names_what_failed() -> None:
-    good = record(produced=1_107, lost=0, recovered_s=1.26, notes=["noticed after 5 s"])
+    good = record(took_s=180.0, produced=1_107, lost=0, recovered_s=1.26, notes=["noticed after 5 s"])
     bad = record(test="y", subject="Broker", what="killed", passed=False, lost=3)
     text = render([good, bad], Seen("abc123", "2 cores"))
     assert "Commit abc123, on 2 cores." in text
-    assert "Faults: 2; failed: 1." in text
+    assert "Faults: 2; failed: 1. One after the other they would take 3 minutes" in text
     assert text.index("## Broker") < text.index("## Line")
     assert "| cut |  | 1,107 |  |  |  | 0 |  |  |  | 1.3 s |" in text
     assert "| **failed**: killed |  |  |  |  |  | 3 |" in text

@@ -62,7 +62,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     made = item.stash.get(_RECORD, None)
     if report.when == "call" and made is not None and item.config.getoption("--faults-report", None):
-        made.passed = report.passed
+        made.passed, made.took_s = report.passed, report.duration
         made.write(_folder(item.config))
     return report
 

@@ -34,6 +34,8 @@ class Record:
     declared: int | None = None
     duplicated: int | None = None
     recovered_s: float | None = None
+    took_s: float = 0.0
+    """The whole test."""
     notes: list[str] = field(default_factory=list)
     """Sentences, with what else was measured."""
     charts: dict[str, str] = field(default_factory=dict)

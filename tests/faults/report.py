@@ -96,7 +96,11 @@ def render(records: Sequence[Record], seen: Seen) -> str:
         by_subject[record.subject].append(record)
     parts = [_HEAD, f"Commit {seen.commit}, on {seen.machine}.\n"]
     failed = [record for record in records if not record.passed]
-    parts.append(f"Faults: {len(records)}; failed: {len(failed)}.\n")
+    took_s = sum(record.took_s for record in records)
+    parts.append(
+        f"Faults: {len(records)}; failed: {len(failed)}. One after the other they would take "
+        f"{took_s / 60:.0f} minutes; `make faults` runs four at a time.\n"
+    )
     for subject in sorted(by_subject):
         here = by_subject[subject]
         parts += [f"## {subject}\n", _table(here), _notes(here), _charts(here)]
