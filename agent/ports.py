@@ -3,7 +3,7 @@
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -215,11 +215,57 @@ class ModelUpgrade(Protocol):
 
 Status = Literal["ok", "waiting", "degraded", "failed"]
 
+Origin = Literal["file", "mqtt", "patch", "local"]
+"""Where a policy came from: the node's file, `config/desired`, a command, or a person at the node."""
+
 
 class Condition(Protocol):
     """Where a source or a stage tells how it is. Called on the event loop; the same again is cheap."""
 
     def __call__(self, who: str, status: Status, code: str | None, message: str | None) -> None: ...
+
+
+# --- policy -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An attempt at a policy that was begun: `tries` times, if the process ended in it."""
+
+    version: int
+    sha256: str
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPolicy:
+    """What the node knows of its policy over restarts, as JSON says it.
+
+    `document` is in force, None before any was; at or below `floor` no version is taken. `attempts` and
+    `sources` are as told on `config/reported`.
+    """
+
+    document: Mapping[str, Any] | None = None
+    origin: Origin = "file"
+    floor: int = -1
+    desired_sha256: str | None = None
+    unfinished: Unfinished | None = None
+    attempts: tuple[Mapping[str, Any], ...] = ()
+    sources: Mapping[str, Any] = field(default_factory=dict)
+
+
+class PolicyStore(Protocol):
+    """One thread at a time; waits for the disk."""
+
+    def load(self) -> KeptPolicy:
+        """What was kept last; nothing, where that is damaged: it is moved aside, and told."""
+
+    def keep(self, kept: KeptPolicy) -> None:
+        """On the disk itself when it returns, all or nothing.
+
+        Raises:
+            TransientError: the disk refuses; what was kept before stands.
+        """
 
 
 # --- outbox -----------------------------------------------------------------------------------------

@@ -129,6 +129,34 @@ class Scheduler:
             self._lines.sensors[source] = SensorLine(mailbox, model, int(deadline_s * 1e9))
         return mailbox
 
+    def alter_camera(
+        self,
+        source: SourceName,
+        *,
+        model: DetectorModel | None,
+        thresholds: Thresholds,
+        priority: int,
+        max_staleness_s: float,
+        fps: float | None,
+    ) -> None:
+        """Serve a camera otherwise from the next job on; what it has captured stays."""
+        with self._lock:
+            line = self._lines.cameras[source]
+            line.model, line.thresholds, line.weight = model, thresholds, priority + 1
+            line.max_staleness_ns = int(max_staleness_s * 1e9)
+            line.min_interval_ns = int(1e9 / fps) if fps else 0
+            line.due_ns = min(line.due_ns, self._now_ns() + line.interval_ns)
+            self._filled.notify_all()
+
+    def remove(self, source: SourceName) -> None:
+        """Serve a source no more: what it has captured is let go, and its capture thread is set free."""
+        with self._lock:
+            mailbox = self._mailboxes().get(source)
+            self._lines.cameras.pop(source, None)
+            self._lines.sensors.pop(source, None)
+        if mailbox is not None:
+            mailbox.close()
+
     def replace_model(
         self,
         old: DetectorModel | AnomalyModel,
@@ -202,8 +230,10 @@ class Scheduler:
         """The model failed on `job`: its frames or window count as dropped, not as inferred."""
         sources = [frame.source for frame in job.frames] if isinstance(job, FrameJob) else [job.window.source]
         with self._lock:
+            mailboxes = self._mailboxes()
             for source in sources:
-                self._mailboxes()[source].spoil()
+                if source in mailboxes:  # it may have been removed meanwhile
+                    mailboxes[source].spoil()
 
     def statistics(self) -> dict[SourceName, MailboxStatistics]:
         """Per source, what was offered and what became of it."""
