@@ -69,12 +69,20 @@ class Conversation:
         self._turn_is_due = False
         self._drained = drained
 
-    async def hold(self, birth: Sequence[Publication], *, backlog_delay_s: float) -> Closed:
+    async def hold(
+        self, birth: Sequence[Publication], *, backlog_delay_s: float, resumes: bool = False
+    ) -> Closed:
         """Serve the session until it ends, or until `leave`; why it ended.
 
-        After an ordered stop the cause is `left` if the broker has acknowledged the farewell.
+        It begins as `Sender.begin` says. After an ordered stop the cause is `left` if the broker has
+        acknowledged the farewell.
         """
-        self._sender.begin(self._session, birth=[*birth, self._online], backlog_delay_s=backlog_delay_s)
+        self._sender.begin(
+            self._session,
+            birth=[*birth, self._online],
+            backlog_delay_s=backlog_delay_s,
+            resumes=resumes,
+        )
         self._feed.look()
         try:
             async with self._interruptible.section():

@@ -76,6 +76,7 @@ class Delivery:
         backlog_per_s: float | None = None,
         batch: int = 128,
         ack_timeout_s: float = 60.0,
+        figures_every_s: float = 2.0,
         backoff_base_s: float = 1.0,
         backoff_cap_s: float = 60.0,
     ) -> None:
@@ -139,6 +140,7 @@ class Delivery:
             outbox=outbox,
             clock=clock,
             metrics=metrics,
+            every_s=figures_every_s,
         )
         self._conversation: Conversation | None = None
         self._ending: _Ending | None = None
@@ -185,7 +187,8 @@ class Delivery:
     def send_again(self) -> None:
         """Rows may wait that did not when their place was passed: look for them from the oldest on.
 
-        What is on its way is not sent twice by this. They go with the backlog, and as fast.
+        What is on its way is not sent twice by this. What the broker has had goes with the backlog, and as
+        fast; what was made in this session and has not gone yet is late, and waits for none of it.
         """
         self._drain.supply.start_over(newest_key=self._outbox.newest_key)
         self._feed.look()
@@ -258,7 +261,9 @@ class Delivery:
         self._metrics.gauge("link_connected", 1)
         self._is_connected.set()
         birth = self._announcements.birth()
-        return await self._conversation.hold(birth, backlog_delay_s=backlog_delay_s)
+        return await self._conversation.hold(
+            birth, backlog_delay_s=backlog_delay_s, resumes=self._outage.was_short
+        )
 
     async def _wait_after_loss(self, closed: Closed) -> None:
         if self._ending is not None:

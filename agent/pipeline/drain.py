@@ -2,12 +2,13 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import Final
 
-from agent.pipeline.lane import Lane
-from agent.pipeline.outgoing import QUOTA_EXCEEDED, Verdict, verdict_of
+from agent.pipeline.lane import Lane, waiting_since_ns
+from agent.pipeline.outgoing import QUOTA_EXCEEDED, verdict_of
+from agent.pipeline.parcel import ENVELOPE_BYTES, Answered, Parcel
 from agent.pipeline.quota import Quota
 from agent.pipeline.share import Share
 from agent.pipeline.supply import Supply
@@ -17,8 +18,6 @@ from agent.pipeline.window import Window
 from agent.ports import Publication, Row
 
 _MOST_REMARKS: Final = 100
-_ENVELOPE_BYTES: Final = 128
-"""About what topic, properties and sequence add to a body."""
 
 _RETRY_BASE_S: Final = 1.0
 _RETRY_CAP_S: Final = 60.0
@@ -28,33 +27,6 @@ _BEHIND_NS: Final = 750_000_000
 
 _HURRY_NS: Final = 100_000_000
 """Live rows that have waited for so long get the greater share."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """A row or an announcement to be sent. `sent_before`: in this process, without a known outcome.
-
-    `live`: what is said as it happens; else it is a row that is late, or of the backlog.
-    """
-
-    item: Row | Publication
-    sent_before: bool = False
-    failures: int = 0
-    live: bool = True
-
-    @property
-    def size(self) -> int:
-        body = self.item.body if isinstance(self.item, Row) else self.item.payload
-        return len(body) + _ENVELOPE_BYTES
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """A parcel and its outcome. `sent_ns` is monotonic."""
-
-    parcel: Parcel
-    verdict: Verdict
-    sent_ns: int
 
 
 class Drain:
@@ -97,12 +69,6 @@ class Drain:
         waiting = self._changes or self._remarks or self._held or len(self.window)
         return not waiting and self.supply.exhausted
 
-    @property
-    def live_rows(self) -> int:
-        """Live rows here, waiting or on their way."""
-        on_their_way = sum(f.item.live and isinstance(f.item.item, Row) for f in self.window)
-        return len(self.supply.live) + on_their_way
-
     def begin(
         self,
         *,
@@ -110,14 +76,16 @@ class Drain:
         birth: Sequence[Publication],
         newest_key: int,
         backlog_from_ns: int = 0,
+        resumes: bool = False,
     ) -> None:
         """A new session, in which `birth` goes first, in its order.
 
         Rows up to `newest_key` are its backlog, which waits until `backlog_from_ns` (monotonic), and for what
-        an earlier session still had to wait.
+        an earlier session still had to wait. `resumes`: the session before ended only a moment ago, and its
+        backlog is this one's; what has come since then is late.
         """
         self.end()
-        self.supply.start_over(newest_key=newest_key)
+        self.supply.begin(newest_key=newest_key, resumes=resumes)
         self.window.open(receive_maximum=receive_maximum)
         self._backlog_from_ns = max(self._backlog_from_ns, backlog_from_ns)
         self.open = True
@@ -160,7 +128,7 @@ class Drain:
         """Once before each run of `next`: what time it is, and what the outbox's newest key is."""
         self._now_ns = now_ns
         self.bucket.fill(now_ns)
-        since_ns = self.supply.live_since_ns()
+        since_ns = waiting_since_ns(self.supply.live)
         waited_ns = 0 if since_ns is None else now_ns - since_ns
         self._share.hurried = waited_ns > _HURRY_NS
         if waited_ns > _BEHIND_NS:
@@ -185,7 +153,7 @@ class Drain:
         """It is on its way at QoS 1."""
         size = parcel.size
         self.window.add(ticket, parcel, size=size, sent_ns=now_ns)
-        if not parcel.live:
+        if parcel.lane != "live":
             self._share.sent(size)
 
     def settle(self, ticket: int, reason: int, now_ns: int) -> Answered | None:
@@ -195,7 +163,7 @@ class Drain:
             return None
         parcel = flight.item
         verdict = verdict_of(reason)
-        if not parcel.live:
+        if parcel.lane != "live":
             self._share.settled(flight.size)
         if isinstance(parcel.item, Row):
             self._suspects.answered(parcel.item.key)
@@ -224,7 +192,7 @@ class Drain:
         row = None if lane is None else lane.peek()
         if lane is None or row is None:
             return None
-        if not self.window.has_room(len(row.body) + _ENVELOPE_BYTES):
+        if not self.window.has_room(len(row.body) + ENVELOPE_BYTES):
             return None
         if len(self.window) and row.key in self._suspects:
             return None  # it goes with nothing else beside it
@@ -235,7 +203,7 @@ class Drain:
         if lane is supply.backlog:
             self.bucket.take()
         row, sent_before = supply.take(lane)
-        return Parcel(row, sent_before, live=is_live)
+        return Parcel(row, sent_before, lane=lane.name)
 
     def _lane_of_the_past(self) -> Lane | None:
         """Where the next row comes from that is not live; None where there is none, or it has to wait."""
@@ -244,7 +212,7 @@ class Drain:
         for lane in (late, backlog) if self._is_lates_turn else (backlog, late):
             row = lane.peek()
             if row is not None and (lane is late or may_begin):
-                size = len(row.body) + _ENVELOPE_BYTES
+                size = len(row.body) + ENVELOPE_BYTES
                 return lane if self._share.has_room(size, window=self.window.size) else None
         return None
 

@@ -3,12 +3,15 @@
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Final, Literal, get_args
 
 from agent.ports import Priority, Row
 
 PRIORITIES: Final[tuple[Priority, ...]] = get_args(Priority)
 """The highest first."""
+
+LaneName = Literal["live", "late", "backlog"]
+"""What is said as it happens; what fell behind; what is from before the session."""
 
 BEYOND_ALL: Final = 2**63 - 1
 """A key above every row's: asks for nothing of a priority."""
@@ -31,9 +34,10 @@ class Lane:
     only while few of them are held here and there may be more.
     """
 
-    def __init__(self, *, batch: int) -> None:
+    def __init__(self, name: LaneName, *, batch: int) -> None:
         if batch < 1:
             raise ValueError(f"a batch has at least one row, not {batch}")
+        self.name = name
         self._batch = batch
         self._rows: dict[Priority, deque[Row]] = {priority: deque() for priority in PRIORITIES}
         self._fetched = dict.fromkeys(PRIORITIES, 0)
@@ -46,9 +50,14 @@ class Lane:
         return sum(map(len, self._rows.values()))
 
     @property
+    def complete(self) -> bool:
+        """All that it reaches over is held: the outbox had nothing more when it was asked last."""
+        return not self._may_have_more
+
+    @property
     def exhausted(self) -> bool:
         """Nothing is held, and the outbox had nothing more when it was asked last."""
-        return not self._may_have_more and not len(self)
+        return self.complete and not len(self)
 
     @property
     def short(self) -> bool:
@@ -121,3 +130,8 @@ class Lane:
     def _short(self) -> set[Priority]:
         enough = max(1, self._batch // 2)
         return {priority for priority in self._may_have_more if len(self._rows[priority]) < enough}
+
+
+def waiting_since_ns(*lanes: Lane) -> int | None:
+    """When the row was committed that has waited longest of those held; None where none is."""
+    return min((row.committed_ns for lane in lanes for row in lane.heads()), default=None)

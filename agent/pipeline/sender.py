@@ -10,8 +10,9 @@ from agent.contract.topics import Topics
 from agent.domain.errors import Code, RefusedError, TransientError
 from agent.domain.stamp import Stamp
 from agent.pipeline.audience import Audience
-from agent.pipeline.drain import Answered, Drain, Parcel
+from agent.pipeline.drain import Drain
 from agent.pipeline.outgoing import NO_SUBSCRIBER, PACKET_TOO_LARGE, publication_of
+from agent.pipeline.parcel import Answered, Parcel
 from agent.pipeline.refusals import HANGS_UP, Refusals
 from agent.ports import Ack, Clock, Metrics, Outbox, Publication, Row, Session
 
@@ -86,7 +87,7 @@ class Sender:
         self._retried_count = 0
         self._unheard_count = 0
         self.live_lag_ns = 0
-        """From commitment to acknowledgement of the live row that was acknowledged last."""
+        """From commitment to acknowledgement, of the row made in this session that was acknowledged last."""
 
     def statistics(self) -> DeliveryStatistics:
         return DeliveryStatistics(
@@ -98,14 +99,25 @@ class Sender:
             in_flight=len(self._drain.window),
         )
 
-    def begin(self, session: Session, *, birth: Sequence[Publication], backlog_delay_s: float = 0.0) -> None:
-        """Send on this session from now on, `birth` first, the backlog after `backlog_delay_s`."""
+    def begin(
+        self,
+        session: Session,
+        *,
+        birth: Sequence[Publication],
+        backlog_delay_s: float = 0.0,
+        resumes: bool = False,
+    ) -> None:
+        """Send on this session from now on, `birth` first, the backlog after `backlog_delay_s`.
+
+        `resumes`: after a short break, so that what has come since the session before is no backlog.
+        """
         now_ns = self._clock.now().monotonic_ns
         self._drain.begin(
             receive_maximum=session.limits.receive_maximum,
             birth=birth,
             newest_key=self._outbox.newest_key,
             backlog_from_ns=now_ns + int(backlog_delay_s * 1e9),
+            resumes=resumes,
         )
         self._session = session
         self.pump()
@@ -241,7 +253,7 @@ class Sender:
                     self._audience.unheard(row.stream)
                 else:
                     self._audience.heard(row.stream)
-                if answered.parcel.live:
+                if answered.parcel.lane != "backlog":
                     self.live_lag_ns = ack.received_ns - row.committed_ns
                 self._untold.append(_Taken(row, answered.sent_ns, ack.received_ns, ack.reason))
             case "refused" | "oversize":

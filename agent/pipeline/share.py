@@ -28,7 +28,7 @@ class Share:
         return self._live_run < _GREATER if self.hurried else self._backlog_run >= _GREATER
 
     def has_room(self, size: int, *, window: int) -> bool:
-        """Whether one more row of the backlog, of `size` bytes, may be on its way."""
+        """Whether one more row that is not live, of `size` bytes, may be on its way."""
         if not self._rows:
             return True
         places, most_bytes = window // (_GREATER + 1), self._most_bytes // (_GREATER + 1)
@@ -42,7 +42,7 @@ class Share:
         self._backlog_run = 0 if live else self._backlog_run + 1
 
     def sent(self, size: int) -> None:
-        """A row of the backlog is on its way."""
+        """A row that is not live is on its way."""
         self._rows += 1
         self._bytes += size
 

@@ -5,11 +5,11 @@ from random import Random
 from typing import Final
 
 from agent.domain.errors import TransientError
+from agent.pipeline.outage import SHORT_S
 from agent.ports import Outbox
 
 _SHARE: Final = 0.1
 _LONGEST_S: Final = 30.0
-_SHORT_OUTAGE_S: Final = 10.0
 _FEW_ROWS: Final = 1_000
 _ANSWER_WITHIN_S: Final = 2.0
 
@@ -40,6 +40,6 @@ class Stagger:
         if fill.rows - fill.at_broker < _FEW_ROWS:
             return 0.0
         away_s = max(outage_s, fill.oldest_s) if is_first else outage_s
-        if away_s < _SHORT_OUTAGE_S:
+        if away_s < SHORT_S:
             return 0.0
         return self._random.uniform(0.0, min(_LONGEST_S, _SHARE * away_s))

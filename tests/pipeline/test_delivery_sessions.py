@@ -205,6 +205,29 @@ async def test_after_a_long_outage_what_is_new_goes_at_once_and_the_backlog_afte
         assert seqs(second) == [1_501, 1_502, *range(1, 1_501)]
 
 
+@pytest.mark.parametrize(("away_s", "sent"), [(9, [2, 6, 7, 8]), (11, [2, 8])], ids=["short", "long"])
+async def test_what_comes_in_a_short_break_goes_at_once_and_in_a_long_one_with_the_backlog(
+    away_s: float, sent: list[int]
+) -> None:
+    """Of the backlog one row a second may go, of which none passes but in the break."""
+    node = DeliveryNode(backlog_per_s=1.0)
+    node.commit(5)
+    async with node.running():
+        first = await node.session()
+        await until(lambda: node.outbox.acknowledged == [1])
+        node.link.gate.clear()
+        first.close()
+        await until(lambda: not node.delivery.connected)
+        node.commit(2)
+        node.clock.advance(away_s)
+        node.link.gate.set()
+        second = await node.session(2)
+        await until(lambda: bool(seqs(second)))
+        node.commit()
+        await until(lambda: 8 in seqs(second) and len(seqs(second)) >= len(sent))
+        assert sorted(seqs(second)) == sent
+
+
 # --- the end ----------------------------------------------------------------------------------------
 
 

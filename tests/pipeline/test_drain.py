@@ -2,7 +2,8 @@
 
 from random import Random
 
-from agent.pipeline.drain import Drain, Parcel
+from agent.pipeline.drain import Drain
+from agent.pipeline.parcel import Parcel
 from agent.ports import Publication, Row
 from tests.fakes.rows import row_of
 

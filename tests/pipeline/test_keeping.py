@@ -204,3 +204,24 @@ async def test_a_replay_that_a_lost_session_cut_goes_on_in_the_next() -> None:
         await wait_until(lambda: not node.outbox.again)
         assert seqs(again) == [1, 2]
         assert replays(again) == ["1", "1"]
+
+
+async def test_a_replay_holds_up_nothing_that_is_new() -> None:
+    """What the broker has had goes with the backlog, of which one row a second may go; the clock stands."""
+    node = DeliveryNode(window=5, backlog_per_s=1.0)
+    keeping = keeping_of(node)
+    node.commit(5)
+    async with node.running():
+        session = await node.session()
+        await wait_until(lambda: node.outbox.at_broker == {1})
+        session.answer = lambda _publication: None
+        node.commit(10)
+        await wait_until(lambda: seqs(session) == [1, 6, 7, 8, 9, 10])
+        await keeping.replay(DOOR, node.outbox.epoch, 1, 1)
+        session.answer = lambda _publication: 0
+        for ticket in sorted(session.in_flight):
+            session.acknowledge(ticket)
+        await wait_until(lambda: seqs(session) == [1, *range(6, 16)])
+        await keeping.replay(DOOR, node.outbox.epoch, 6, 15)
+        node.clock.advance(1)
+        await wait_until(lambda: seqs(session) == [1, *range(6, 16), 1])

@@ -27,18 +27,18 @@ def detections(*keys: int) -> list[Row]:
 
 
 def test_a_new_lane_asks_for_everything_from_the_beginning() -> None:
-    assert set(asked(Lane(batch=4)).after.values()) == {0}
+    assert set(asked(Lane("live", batch=4)).after.values()) == {0}
 
 
 def test_a_full_answer_is_asked_on_behind_its_last_row() -> None:
-    lane = Lane(batch=4)
+    lane = Lane("live", batch=4)
     answer(lane, *detections(1, 2, 3, 4))
     lane.take(), lane.take(), lane.take()
     assert asked(lane).after["detection"] == 4
 
 
 def test_a_short_answer_means_that_there_is_no_more() -> None:
-    lane = Lane(batch=4)
+    lane = Lane("live", batch=4)
     answer(lane, *detections(1))
     assert lane.ask() is None
     before = lane.exhausted
@@ -47,7 +47,7 @@ def test_a_short_answer_means_that_there_is_no_more() -> None:
 
 
 def test_a_commit_is_news() -> None:
-    lane = Lane(batch=4)
+    lane = Lane("live", batch=4)
     answer(lane)
     before = lane.exhausted
     lane.expect_more()
@@ -56,7 +56,7 @@ def test_a_commit_is_news() -> None:
 
 
 def test_a_commit_during_a_fetch_is_not_forgotten() -> None:
-    lane = Lane(batch=4)
+    lane = Lane("live", batch=4)
     ask = asked(lane)
     lane.expect_more()
     answer(lane, *detections(1), ask=ask)
@@ -64,7 +64,7 @@ def test_a_commit_during_a_fetch_is_not_forgotten() -> None:
 
 
 def test_a_fetch_from_before_a_restart_is_of_no_use() -> None:
-    lane = Lane(batch=4)
+    lane = Lane("live", batch=4)
     ask = asked(lane)
     lane.restart(after=0)
     answer(lane, *detections(1, 2), ask=ask)
@@ -73,7 +73,7 @@ def test_a_fetch_from_before_a_restart_is_of_no_use() -> None:
 
 
 def test_a_priority_that_is_well_supplied_is_not_asked_for() -> None:
-    lane = Lane(batch=4)
+    lane = Lane("live", batch=4)
     answer(lane, *detections(1, 2, 3, 4))
     after = asked(lane).after
     assert after["detection"] > 2**62
@@ -81,7 +81,7 @@ def test_a_priority_that_is_well_supplied_is_not_asked_for() -> None:
 
 
 def test_a_higher_priority_committed_later_goes_first() -> None:
-    lane = Lane(batch=4)
+    lane = Lane("live", batch=4)
     answer(lane, *detections(1, 2, 3, 4))
     lane.expect_more()
     answer(lane, row_of(5, "event", stream="events/crowd"))
@@ -89,7 +89,7 @@ def test_a_higher_priority_committed_later_goes_first() -> None:
 
 
 def test_what_is_held_is_bounded_though_more_is_committed_all_the_time() -> None:
-    lane = Lane(batch=8)
+    lane = Lane("live", batch=8)
     newest = 0
     for _ in range(50):
         lane.expect_more()
@@ -104,7 +104,7 @@ def test_what_is_held_is_bounded_though_more_is_committed_all_the_time() -> None
 
 
 def test_a_lane_ends_with_its_last_key_and_asks_for_no_more() -> None:
-    lane = Lane(batch=4)
+    lane = Lane("live", batch=4)
     lane.restart(after=0, upto=2)
     answer(lane, *detections(1, 2, 3, 4))
     answer(lane)
@@ -113,7 +113,7 @@ def test_a_lane_ends_with_its_last_key_and_asks_for_no_more() -> None:
 
 
 def test_a_lane_that_is_extended_goes_on_where_it_ended() -> None:
-    lane = Lane(batch=4)
+    lane = Lane("live", batch=4)
     lane.restart(after=0, upto=2)
     answer(lane, *detections(1, 2, 3, 4))
     answer(lane)
@@ -125,7 +125,7 @@ def test_a_lane_that_is_extended_goes_on_where_it_ended() -> None:
 
 
 def test_a_lane_passes_what_is_on_its_way_elsewhere() -> None:
-    lane = Lane(batch=8)
+    lane = Lane("live", batch=8)
     answer(lane, *detections(1, 2, 3), without=(2,))
     assert take_all(lane) == [1, 3]
     assert lane.fetched == 3

@@ -2,6 +2,8 @@
 
 from random import Random
 
+import pytest
+
 from agent.domain.stamp import rfc3339
 from agent.pipeline.outage import Outage
 from tests.fakes.clock import FakeClock
@@ -45,6 +47,26 @@ def test_each_outage_is_told_by_itself() -> None:
     outage.end()
     assert outage.last is not None
     assert outage.last.causes == {"closed": 1}
+
+
+@pytest.mark.parametrize(("away_s", "is_short"), [(0.0, True), (9.9, True), (10.0, False), (720.0, False)])
+def test_a_break_between_two_sessions_is_short_below_ten_seconds(away_s: float, is_short: bool) -> None:
+    clock = FakeClock()
+    outage = outage_of(clock)
+    outage.end()
+    clock.advance(3_600)
+    outage.begin("closed")
+    clock.advance(away_s)
+    outage.end()
+    assert outage.was_short == is_short
+
+
+def test_before_the_first_session_nothing_broke_off() -> None:
+    clock = FakeClock()
+    outage = outage_of(clock)
+    clock.advance(1)
+    outage.end()
+    assert not outage.was_short
 
 
 def test_waits_are_below_a_bound_that_doubles_up_to_a_minute() -> None:
