@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypedDict
 from pydantic import BaseModel, ConfigDict, Field
 
 from agent.contract.topics import Topics
+from agent.domain.errors import Code
 from agent.domain.stamp import Stamp, rfc3339
 
 V1 = Literal[1]
@@ -184,6 +185,26 @@ class Loss(StreamPayload):
     last: Annotated[int | None, Field(alias="to")]
     count: Annotated[int, Field(ge=0)]
     reason: LossReason
+
+
+ResultStatus = Literal["accepted", "running", "done", "failed", "rejected"]
+
+
+class Result(StreamPayload):
+    """What became of a command, on `result/{op}/{id}`; the numbers count over all of them.
+
+    `rejected`: nothing was done. `accepted` and `running` are told of operations that take long. A command
+    whose id was used before gets what is kept of the first one's result.
+    """
+
+    op: str
+    id: str
+    status: ResultStatus
+    code: Annotated[Code | None, Field(description="None: all is well.")] = None
+    path: Annotated[str | None, Field(description="JSON pointer to what was wrong in the command.")] = None
+    message: str = ""
+    retryable: Annotated[bool, Field(description="A new command may fare better later.")] = False
+    output: Annotated[dict[str, Any], Field(description="What the operation answers.")] = {}
 
 
 class State(Payload):

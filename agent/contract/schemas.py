@@ -6,6 +6,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from agent.contract.canonical import sha256_of
+from agent.contract.commands import Envelope
 from agent.contract.payloads import (
     Detections,
     Health,
@@ -13,6 +14,7 @@ from agent.contract.payloads import (
     Info,
     Log,
     Loss,
+    Result,
     State,
     StreamPayload,
     Telemetry,
@@ -26,12 +28,14 @@ PAYLOADS: Final[Mapping[str, type[BaseModel]]] = {
     "detections": Detections,
     "telemetry": Telemetry,
     "loss": Loss,
+    "result": Result,
     "state": State,
     "health": Health,
     "heartbeat": Heartbeat,
     "info": Info,
     "log": Log,
     "ack": Ack,
+    "command": Envelope,
 }
 """By the first level of their topic below the node's base."""
 

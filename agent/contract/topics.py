@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from agent.domain.ids import NAME_RULE, SourceName, Stream, is_name
+from agent.domain.ids import NAME_RULE, SourceName, Stream, is_command_id, is_name
 
 CONTRACT_VERSION: Final = 1
 
@@ -22,6 +22,14 @@ LOG_EXPIRY_S: Final = 3_600
 
 LOSS: Final = Stream("loss")
 RESULT: Final = Stream("result")
+
+
+@dataclass(frozen=True, slots=True)
+class CommandTopic:
+    """What the topic of a command says: the operation, and which command of its issuer it is."""
+
+    op: str
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,14 @@ class Topics:
         return self.below("log")
 
     @property
+    def reported(self) -> str:
+        return self.below("config/reported")
+
+    @property
+    def desired(self) -> str:
+        return self.below("config/desired")
+
+    @property
     def acks(self) -> str:
         """The filter of what consumers say they have stored."""
         return self.below("ack/#")
@@ -85,6 +101,36 @@ class Topics:
         """
         stream = topic.removeprefix(self.below("ack/"))
         return Stream(stream) if stream and stream != topic else None
+
+    @property
+    def commands(self) -> str:
+        """The filter of what this node is asked to do."""
+        return self.below("command/+/+")
+
+    def command(self, topic: str) -> CommandTopic | None:
+        """What a command's topic says; None: it is not a command's topic, or no well-formed one.
+
+        >>> Topics("plant", "n1").command("edge/v1/plant/n1/command/ping/7f3a")
+        CommandTopic(op='ping', id='7f3a')
+        """
+        op, slash, command_id = topic.removeprefix(self.below("command/")).partition("/")
+        if not slash or not topic.startswith(self.below("command/")):
+            return None
+        return CommandTopic(op, command_id) if is_name(op) and is_command_id(command_id) else None
+
+
+def result_subtopic(op: str, command_id: str) -> str:
+    """Where below the topic of the stream `result` a command's result goes.
+
+    >>> result_subtopic("ping", "7f3a")
+    'ping/7f3a'
+    """
+    return f"{op}/{command_id}"
+
+
+def snapshots_stream(source: SourceName) -> Stream:
+    """The stream of a camera's pictures."""
+    return Stream(f"snapshots/{source}")
 
 
 def detections_stream(source: SourceName) -> Stream:

@@ -21,6 +21,9 @@ _FAILURE: Final = 0x80
 _LEAST_EXPIRY_S: Final = 1
 _JSON: Final = "application/json"
 
+SUBTOPIC: Final = "subtopic"
+"""A row's property that says where below its stream's topic it goes; it is not sent itself."""
+
 
 def verdict_of(reason: int) -> Verdict:
     """What a PUBACK with this reason code means for its message.
@@ -43,7 +46,10 @@ def publication_of(
     Raises:
         RefusedError: its body is no message of a stream. A bad row must not end the process again and again.
     """
-    properties = {**row.properties, "replay": "1"} if replay else row.properties
+    properties = dict(row.properties)
+    subtopic = properties.pop(SUBTOPIC, None)
+    if replay:
+        properties["replay"] = "1"
     if row.content_type == _JSON:
         try:
             payload = with_sequence(row.body, epoch=row.epoch, seq=row.seq)
@@ -51,9 +57,9 @@ def publication_of(
             raise RefusedError(str(error), code=Code.SCHEMA, path=row.stream) from error
     else:
         payload = row.body
-        properties = {**properties, "epoch": row.epoch, "seq": str(row.seq)}
+        properties |= {"epoch": row.epoch, "seq": str(row.seq)}
     return Publication(
-        topic=topics.below(row.stream),
+        topic=topics.below(row.stream if subtopic is None else f"{row.stream}/{subtopic}"),
         payload=payload,
         expiry_s=remaining_expiry_s(row, now=now, boot=boot, synced=synced),
         content_type=row.content_type,

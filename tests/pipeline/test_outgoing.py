@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agent.contract.topics import Topics
 from agent.domain.stamp import Stamp
-from agent.pipeline.outgoing import Verdict, publication_of, remaining_expiry_s, verdict_of
+from agent.pipeline.outgoing import SUBTOPIC, Verdict, publication_of, remaining_expiry_s, verdict_of
 from tests.fakes.rows import BOOT, row_of
 
 TOPICS = Topics("plant", "nano-42")
@@ -47,6 +47,13 @@ def test_json_goes_out_with_epoch_and_sequence_number() -> None:
     assert json.loads(publication.payload) == {"v": 1, "epoch": "01JC", "seq": 184467, "site": "plant"}
     assert (publication.qos, publication.retain) == (1, False)
     assert publication.properties == {}
+
+
+def test_a_row_may_go_below_the_topic_of_its_stream() -> None:
+    row = row_of(7, "result", stream="result", properties={SUBTOPIC: "ping/7f3a", "more": "1"})
+    publication = publication_of(row, topics=TOPICS, now=at(0, 0), boot=BOOT, synced=True, replay=True)
+    assert publication.topic == "edge/v1/plant/nano-42/result/ping/7f3a"
+    assert publication.properties == {"more": "1", "replay": "1"}
 
 
 def test_a_picture_carries_them_as_user_properties() -> None:
