@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.domain.detections import Detections
+from agent.domain.errors import Code, RefusedError
 from agent.domain.ids import Stream
 from agent.domain.reading import Reading
 from agent.domain.stamp import Stamp
@@ -266,6 +267,97 @@ class PolicyStore(Protocol):
         Raises:
             TransientError: the disk refuses; what was kept before stands.
         """
+
+
+# --- who may control ---------------------------------------------------------------------------------
+
+
+class ExpiredError(RefusedError):
+    """A control document that is genuine and meant for this node, but too old to be taken.
+
+    `body` is what was signed, for whoever has it in force already and need not mind.
+    """
+
+    def __init__(self, message: str, *, body: bytes, path: str) -> None:
+        super().__init__(message, code=Code.EXPIRED, path=path)
+        self.body = body
+
+
+class ControlVerifier(Protocol):
+    """Who may say what to this node.
+
+    Called on the event loop; takes a millisecond at most, and waits for nothing.
+    """
+
+    def open(self, payload: bytes, *, kind: Literal["policy", "command"]) -> bytes:
+        """The JSON inside a control message, once it is known that this node may take it.
+
+        What is not signed is given as it is, where this node takes that. It is not validated.
+
+        Raises:
+            RefusedError: it is not signed, or not by a key of this node, for it, and for this kind
+                (E_SIGNATURE, E_AUTH); or from a time that cannot be judged (E_CLOCK).
+            ExpiredError: it is all that, but too old.
+        """
+
+
+# --- commands ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOutcome:
+    """How a command ended. `path`: a JSON pointer into the command; `retryable`: a new one may fare better."""
+
+    status: Literal["done", "failed", "rejected"]
+    code: Code | None = None
+    path: str | None = None
+    message: str = ""
+    retryable: bool = False
+    output: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCommand:
+    """A command whose id is known. `outcome` None: it has not ended."""
+
+    op: str
+    id: str
+    outcome: CommandOutcome | None
+
+
+class CommandLog(Protocol):
+    """The ids of commands, each with how it ended, over restarts. Every thread may call; waits for the disk.
+
+    An id belongs to one command, whatever the operation. What was entered is kept for a day at least; of
+    what was only refused, the last thousand.
+    """
+
+    def enter(self, op: str, command_id: str) -> KeptCommand | None:
+        """Keep the id of a command that is about to run: on the disk itself when it returns.
+
+        What is known of it, if it was there already: then nothing is to be done.
+
+        Raises:
+            RefusedError: as many were entered within a day as are kept (E_BUSY).
+            TransientError: the disk refuses (E_SPACE); the command may not run.
+        """
+
+    def refuse(self, op: str, command_id: str, outcome: CommandOutcome) -> KeptCommand | None:
+        """Keep how a command ended that is not to run; what is known of it, if it was there already.
+
+        Raises:
+            TransientError: the disk refuses; it is not kept.
+        """
+
+    def finish(self, command_id: str, outcome: CommandOutcome) -> None:
+        """Keep how a command ended that was entered: on the disk itself when it returns.
+
+        Raises:
+            TransientError: the disk refuses; after a restart the command counts as interrupted.
+        """
+
+    def unfinished(self) -> Sequence[KeptCommand]:
+        """What was entered and has not ended, in order. Asked before anything else, it was interrupted."""
 
 
 # --- outbox -----------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ def advice_on_settings(settings: Settings) -> Iterator[str]:
             "broker.allow_insecure: everything goes to the broker in plain text; whoever is on the way "
             "can read and forge it"
         )
+    if settings.control.keys and not settings.control.require_signed:
+        yield "control.require_signed is false: a policy or command without any signature is taken as well"
     if not settings.allowed_hosts:
         yield "allowed_hosts is empty: a policy can use no network camera"
 

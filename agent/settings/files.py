@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from agent.contract.problems import KeyPath, Problem
@@ -22,6 +23,7 @@ def file_problems(settings: Settings) -> Iterator[Problem]:
         yield from _private_key(("broker", "key_file"), broker.key_file)
     if broker.password_file is not None:
         yield from _password(("broker", "password_file"), broker.password_file)
+    yield from _control_keys(settings)
     for name, secret in settings.secrets.items():
         yield from _password(("secrets", name, "password_file"), secret.password_file)
     for name, pipe in settings.pipes.items():
@@ -37,6 +39,23 @@ def file_problems(settings: Settings) -> Iterator[Problem]:
         yield Problem(message=message, path=("state_dir",), code=Code.FILE)
     elif settings.state_dir.exists() and not settings.state_dir.is_dir():
         yield Problem(message=f"{settings.state_dir} is no folder", path=("state_dir",), code=Code.FILE)
+
+
+def _control_keys(settings: Settings) -> Iterator[Problem]:
+    keys = settings.control.keys
+    for name, key in keys.items():
+        try:
+            key.public_key()
+        except ConfigError as error:
+            where = ("control", "keys", name, "public_key_file")
+            yield Problem(message=error.message, path=where, code=error.code)
+    if keys and find_spec("joserfc") is None:
+        yield Problem(
+            message="signatures cannot be verified: joserfc is not installed",
+            path=("control", "keys"),
+            hint="install nanofleet with the extra `signed`",
+            code=Code.FILE,
+        )
 
 
 def _readable(where: KeyPath, path: Path) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 
 from agent.contract.parts import Name, Part
 from agent.settings.broker import BrokerSettings
+from agent.settings.control import ControlSettings
 from agent.settings.grants import PipeSettings, SecretSettings
 from agent.settings.hosts import HostRule
 from agent.settings.outbox import OutboxSettings
@@ -123,6 +124,9 @@ class Settings(Part):
         dict[Name, SecretSettings],
         Field(description="Credentials that a policy may use, by name."),
     ] = Field(default_factory=dict)
+    control: Annotated[ControlSettings, Field(description="Whose policies and commands are taken.")] = (
+        ControlSettings()
+    )
     http: Annotated[HttpSettings, Field(description="Health and metrics.")] = HttpSettings()
     log: Annotated[LogSettings, Field(description="What the agent says of itself.")] = LogSettings()
 
