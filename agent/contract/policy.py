@@ -5,6 +5,7 @@ It carries no command, no path outside `media_root` and no secret usable with an
 what Settings define by name.
 """
 
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -31,6 +32,7 @@ from agent.contract.sources import (
     Zone,
 )
 from agent.contract.thresholds import ThresholdPolicy, in_force
+from agent.domain.fates import FLOOR
 from agent.domain.thresholds import Thresholds
 
 Side = Annotated[int, Field(ge=32, le=4096)]
@@ -258,7 +260,7 @@ class Policy(Part):
             layers.append(self.models[source.model].thresholds)
         if isinstance(source, CameraPart):
             layers.append(source.thresholds)
-        return in_force(layers)
+        return replace(in_force(layers), floor=FLOOR)
 
 
 class PolicyDocument(Part):

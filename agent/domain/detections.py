@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.domain.considered import Considered
+from agent.domain.fates import NO_FATES, Fates
+
 
 @dataclass(frozen=True, slots=True)
 class Detections:
@@ -13,7 +16,9 @@ class Detections:
     `boxes`: float64 `[N, 4]`, x1, y1, x2, y2 in pixels of the source frame, clipped to it.
     `confidence`: float32 `[N]` in 0..1. `class_id`: int32 `[N]`.
     `keypoints`: float64 `[N, K, 3]`, x, y in pixels of the source frame and a confidence in 0..1, or None.
-    `candidates`: how many passed the confidence threshold before suppression.
+    `candidates`: how many passed the confidence threshold before suppression. `fates`: what became of all
+    that came near. `considered`: these themselves, where the thresholds ask for them (`Thresholds.floor`) and
+    there are any.
 
     Raises:
         ValueError: the arrays do not have these shapes.
@@ -24,6 +29,8 @@ class Detections:
     class_id: NDArray[np.int32]
     keypoints: NDArray[np.float64] | None = None
     candidates: int = 0
+    fates: Fates = NO_FATES
+    considered: Considered | None = None
 
     def __post_init__(self) -> None:
         count = len(self.confidence)

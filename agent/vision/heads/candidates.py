@@ -7,9 +7,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.domain.considered import Considered
 from agent.domain.detections import Detections
 from agent.domain.errors import Code, TransientError
+from agent.domain.fates import Fates
 from agent.domain.thresholds import Thresholds
+from agent.vision.heads.sifting import Near, floor_of, sift
 from agent.vision.letterbox import Letterbox
 from agent.vision.nms import suppress
 
@@ -24,30 +27,42 @@ _MOST_CLASSES: Final = 65_536
 class Candidates:
     """Boxes that may count: `boxes` float32 `[n, 4]`, x1, y1, x2, y2 in pixels of the input.
 
-    `confidence` float32 `[n]`; `class_id` whole numbers `[n]`, from 0 on.
+    `confidence` float32 `[n]`; `class_id` whole numbers `[n]`, from 0 on. `left_out` weak ones came near as
+    well, but are not among them (see `Near`): all that is above `known_from` is.
     """
 
     boxes: NDArray[np.float32]
     confidence: NDArray[np.float32]
     class_id: NDArray[np.integer]
+    left_out: int = 0
+    known_from: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """`kept`: indices of candidates, by falling confidence. `passing`: how many were confident enough."""
+    """`kept`: indices of candidates, by falling confidence. `passing`: how many were confident enough.
+
+    `fates`: what became of all, those left out among them. `considered`: all of them, where somebody asks.
+    """
 
     kept: NDArray[np.intp]
     passing: int
+    fates: Fates
+    considered: Considered | None = None
 
 
 class Selector:
     """The rules for what counts, by the classes of one model. Stateless: every lane calls it.
 
-    Classes without a name go by ``class-<id>``. `suppresses` is False for what the model has sifted itself.
+    Classes without a name go by ``class-<id>``. `suppresses` is False for what the model has sifted itself;
+    `at_most` bounds the objects of a frame where the family does so.
     """
 
-    def __init__(self, class_names: Mapping[int, str], *, suppresses: bool = True) -> None:
+    def __init__(
+        self, class_names: Mapping[int, str], *, suppresses: bool = True, at_most: int | None = None
+    ) -> None:
         self._suppresses = suppresses
+        self._at_most = at_most
         self._nameless = not class_names
         self._ids_of: dict[str, list[int]] = {}
         for class_id, name in class_names.items():
@@ -55,34 +70,69 @@ class Selector:
 
     def least(self, thresholds: Thresholds) -> float:
         """The lowest confidence above which a box of any class may count."""
+        if not thresholds.by_class:
+            return thresholds.confidence
         known = (value for name, value in thresholds.by_class.items() if self._ids(name))
         return min((thresholds.confidence, *known))
+
+    def near(self, confidence: NDArray[np.float32], thresholds: Thresholds) -> Near:
+        """Which boxes are looked at: all that may count, and some that come near, where that is asked for."""
+        least = self.least(thresholds)
+        return sift(confidence, least=least, floor=floor_of(thresholds, least))
+
+    def thinned(self, candidates: Candidates, thresholds: Thresholds) -> Candidates:
+        """The same choice, for families that decode before they know confidences."""
+        at, left_out, known_from = self.near(candidates.confidence, thresholds)
+        confidence, class_id = candidates.confidence[at], candidates.class_id[at]
+        return Candidates(candidates.boxes[at], confidence, class_id, left_out, known_from)
 
     def select(self, candidates: Candidates, letterbox: Letterbox, thresholds: Thresholds) -> Selection:
         """Which candidates count. A box too small neither counts nor suppresses."""
         boxes, confidence, class_id = candidates.boxes, candidates.confidence, candidates.class_id
-        passing = confidence > self._limits(class_id, thresholds)
-        count = int(np.count_nonzero(passing))
+        limits = self._limits(class_id, thresholds)
+        passing = confidence > limits
+        passed = confident = int(np.count_nonzero(passing))
         if thresholds.min_side_px > 0:
             passing &= _shortest_side(letterbox.boxes_to_frame(boxes)) >= thresholds.min_side_px
+            passed = int(np.count_nonzero(passing))
         chosen = np.flatnonzero(passing)
+        most = thresholds.max_objects if self._at_most is None else min(thresholds.max_objects, self._at_most)
         if self._suppresses:
             order = suppress(
-                boxes[chosen],
-                confidence[chosen],
-                class_id[chosen],
-                iou=thresholds.iou,
-                limit=thresholds.max_objects,
+                boxes[chosen], confidence[chosen], class_id[chosen], iou=thresholds.iou, limit=most
             )
         else:
-            order = np.argsort(-confidence[chosen], kind="stable")[: thresholds.max_objects]
-        return Selection(kept=chosen[order], passing=count)
+            order = np.argsort(-confidence[chosen], kind="stable")[:most]
+        near = confidence > floor_of(thresholds, self.least(thresholds))
+        off = 0
+        if not isinstance(limits, float) and (switched_off := limits > 1).any():
+            off = int(np.count_nonzero(near & switched_off))
+        # Once a frame has its most objects, suppression looks no further.
+        rest = passed - len(order)
+        suppressed, surplus = (rest, 0) if len(order) < most else (0, rest)
+        under = int(np.count_nonzero(near)) + candidates.left_out - confident - off
+        fates = Fates(under, off, confident - passed, suppressed, surplus, reported=len(order))
+        considered = None if thresholds.floor is None else self._considered(candidates, letterbox)
+        return Selection(chosen[order], confident, fates, considered)
+
+    def _considered(self, candidates: Candidates, letterbox: Letterbox) -> Considered:
+        return Considered(
+            boxes=candidates.boxes,
+            confidence=candidates.confidence,
+            class_id=candidates.class_id,
+            known_from=candidates.known_from,
+            frame=(letterbox.frame.width_px, letterbox.frame.height_px),
+            corner=(letterbox.left_px, letterbox.top_px),
+            gain=(letterbox.gain_x, letterbox.gain_y),
+            suppresses=self._suppresses,
+            at_most=self._at_most,
+        )
 
     def _limits(self, class_id: NDArray[np.integer], thresholds: Thresholds) -> NDArray[np.float32] | float:
         """The least confidence of each candidate; a number where it is one for all."""
         named = [(self._ids(name), value) for name, value in thresholds.by_class.items()]
         if not any(ids for ids, _ in named) or not len(class_id):
-            return thresholds.confidence
+            return float(thresholds.confidence)
         limits = np.full(int(class_id.max()) + 1, thresholds.confidence, np.float32)
         for ids, value in named:
             limits[[one for one in ids if one < len(limits)]] = value
@@ -110,6 +160,8 @@ def detections(
         class_id=candidates.class_id[kept].astype(np.int32),
         keypoints=keypoints,
         candidates=selection.passing,
+        fates=selection.fates,
+        considered=selection.considered,
     )
 
 

@@ -53,17 +53,18 @@ class ClassifyHead:
         scores = outputs[0].reshape(-1)
         confidence = _softmax(scores) if self._logits else scores
         check_confidences(confidence)
-        frame = np.array([[0.0, 0.0, letterbox.frame.width_px, letterbox.frame.height_px]])
-        whole = letterbox.boxes_to_input(frame).astype(np.float32)
+        near = self._selector.near(confidence, thresholds)
+        # By way of the input a side might miss the frame's by a rounding.
+        as_is = Letterbox.fit(letterbox.frame, letterbox.frame, "stretch")
+        whole = np.array([0.0, 0.0, letterbox.frame.width_px, letterbox.frame.height_px], np.float32)
         candidates = Candidates(
-            boxes=np.broadcast_to(whole, (len(confidence), 4)),
-            confidence=confidence,
-            class_id=np.arange(len(confidence)),
+            boxes=np.broadcast_to(whole, (len(near.indices), 4)),
+            confidence=confidence[near.indices],
+            class_id=near.indices,
+            left_out=near.left_out,
+            known_from=near.known_from,
         )
-        found = detections(candidates, self._selector.select(candidates, letterbox, thresholds), letterbox)
-        # Through the input and back a side may miss the frame's by a rounding.
-        found.boxes[:] = frame
-        return found
+        return detections(candidates, self._selector.select(candidates, as_is, thresholds), as_is)
 
 
 def fit(evidence: Evidence) -> ClassifyHead | None:

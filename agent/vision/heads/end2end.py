@@ -63,12 +63,14 @@ class EndToEndHead:
         """Equal confidences keep the order of rows."""
         (output,) = outputs
         check_confidences(output[:, _CONFIDENCE])
-        rows = output[output[:, _CONFIDENCE] > self._selector.least(thresholds)]
+        near = self._selector.near(output[:, _CONFIDENCE], thresholds)
+        rows = output[near.indices]
         if not len(rows):
             return no_detections(self._keypoint_shape[0] if self._keypoint_shape else 0)
         check_finite(rows)
         class_id = class_ids(rows[:, _CLASS], self.class_names)
-        candidates = Candidates(rows[:, :4], rows[:, _CONFIDENCE], class_id)
+        boxes, confidence = rows[:, :4], rows[:, _CONFIDENCE]
+        candidates = Candidates(boxes, confidence, class_id, near.left_out, near.known_from)
         selection = self._selector.select(candidates, letterbox, thresholds)
         keypoints = None
         if self._keypoint_shape is not None:

@@ -22,6 +22,7 @@ from agent.vision.heads.candidates import (
     corners,
     detections,
 )
+from agent.vision.heads.sifting import floor_of, sift
 from agent.vision.letterbox import Letterbox, Size
 
 _OBJECTNESS: Final = 4
@@ -54,11 +55,18 @@ class ObjectnessHead(ABC):
     def decode(
         self, outputs: Sequence[NDArray[np.float32]], letterbox: Letterbox, thresholds: Thresholds
     ) -> Detections:
-        """Objectness first: no class of an anchor can be surer than it."""
+        """Objectness first: no class of an anchor can be surer than it.
+
+        What objectness leaves out of the weak ones is counted among those under their threshold, though its
+        classes, which might have taken it below the floor, were not looked at.
+        """
         (output,) = outputs
         objectness = output[:, _OBJECTNESS]
         check_confidences(objectness)
-        anchors = np.flatnonzero(objectness > self._selector.least(thresholds) / GREATEST_CONFIDENCE)
+        least = self._selector.least(thresholds)
+        floor = floor_of(thresholds, least)
+        near = sift(objectness, least=least / GREATEST_CONFIDENCE, floor=floor / GREATEST_CONFIDENCE)
+        anchors = near.indices
         if not len(anchors):
             return no_detections()
         rows = output[anchors].T
@@ -66,7 +74,8 @@ class ObjectnessHead(ABC):
         # What is no box may become infinite, which is told below.
         with np.errstate(over="ignore", invalid="ignore"):
             boxes = corners(self.place(rows[:_OBJECTNESS], anchors, letterbox.input))
-        candidates = Candidates(boxes, confidence, class_id)
+        known_from = near.known_from * GREATEST_CONFIDENCE if near.left_out else floor
+        candidates = Candidates(boxes, confidence, class_id, near.left_out, known_from)
         check_finite(candidates.boxes)
         return detections(candidates, self._selector.select(candidates, letterbox, thresholds), letterbox)
 

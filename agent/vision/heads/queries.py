@@ -1,7 +1,6 @@
 """What the DETR families share: a fixed set of queries, each a box and its classes, without suppression."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -12,6 +11,7 @@ from agent.domain.errors import Code, TransientError
 from agent.domain.thresholds import Thresholds
 from agent.vision.feeding import Feeding
 from agent.vision.heads.candidates import Candidates, Selector, check_finite, corners, detections
+from agent.vision.heads.sifting import floor_of
 from agent.vision.letterbox import Letterbox
 
 # Where float32 rounds a confidence up over its threshold, its logit lies this near below the threshold's.
@@ -48,16 +48,14 @@ class QueryHead:
         self.output_names = output_names
         self.feeding = feeding
         self._read = read
-        self._at_most = at_most
-        self._selector = Selector(class_names, suppresses=False)
+        self._selector = Selector(class_names, suppresses=False, at_most=at_most)
 
     def decode(
         self, outputs: Sequence[NDArray[np.float32]], letterbox: Letterbox, thresholds: Thresholds
     ) -> Detections:
         """Equal confidences keep the order of queries, then of classes."""
-        if self._at_most is not None and self._at_most < thresholds.max_objects:
-            thresholds = replace(thresholds, max_objects=self._at_most)
-        candidates = self._read(outputs, letterbox, self._selector.least(thresholds))
+        floor = floor_of(thresholds, self._selector.least(thresholds))
+        candidates = self._selector.thinned(self._read(outputs, letterbox, floor), thresholds)
         if not len(candidates.confidence):
             return no_detections()
         check_finite(candidates.boxes)

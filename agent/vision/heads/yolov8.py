@@ -25,6 +25,7 @@ from agent.vision.heads.candidates import (
     keypoints_to_frame,
 )
 from agent.vision.heads.grid import strides_for
+from agent.vision.heads.sifting import Near
 from agent.vision.letterbox import Letterbox, Size
 
 _BOX_ROWS = 4
@@ -63,8 +64,8 @@ class YoloV8Head:
         # numpy's maximum carries NaN along, cv2.reduce's does not; they take the same time.
         best = scores[0] if len(scores) == 1 else scores.max(axis=0)
         check_confidences(best)
-        anchors = np.flatnonzero(best > self.least(thresholds))
-        return self.finish(output.take(anchors, axis=1), letterbox, thresholds)
+        near = self._selector.near(best, thresholds)
+        return self.finish(output.take(near.indices, axis=1), near, letterbox, thresholds)
 
     def least(self, thresholds: Thresholds) -> float:
         """The lowest confidence above which a box of any class may count."""
@@ -74,8 +75,10 @@ class YoloV8Head:
         """What is found where no anchor passes."""
         return no_detections(self._keypoint_shape[0] if self._keypoint_shape else 0)
 
-    def finish(self, rows: NDArray[np.float32], letterbox: Letterbox, thresholds: Thresholds) -> Detections:
-        """What counts of the few columns of the family's table, `[4 + classes (+ keypoints), n]`, that may.
+    def finish(
+        self, rows: NDArray[np.float32], near: Near, letterbox: Letterbox, thresholds: Thresholds
+    ) -> Detections:
+        """What counts of the columns of the family's table that are near, `[4 + classes (+ keypoints), n]`.
 
         Raises:
             TransientError: a box or a keypoint is NaN or infinite.
@@ -83,7 +86,8 @@ class YoloV8Head:
         if not rows.shape[1]:
             return self.nothing()
         scores, points = rows[_BOX_ROWS : self._end_of_classes], rows[self._end_of_classes :]
-        candidates = Candidates(corners(rows[:_BOX_ROWS]), scores.max(axis=0), scores.argmax(axis=0))
+        boxes, confidence = corners(rows[:_BOX_ROWS]), scores.max(axis=0)
+        candidates = Candidates(boxes, confidence, scores.argmax(axis=0), near.left_out, near.known_from)
         check_finite(candidates.boxes, points)
         selection = self._selector.select(candidates, letterbox, thresholds)
         keypoints = None

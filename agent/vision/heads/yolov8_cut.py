@@ -22,6 +22,7 @@ from agent.domain.thresholds import Thresholds
 from agent.vision.feeding import Element
 from agent.vision.heads import Evidence
 from agent.vision.heads.grid import cell_count, cells_at
+from agent.vision.heads.sifting import floor_of, sift
 from agent.vision.heads.yolov8 import YoloV8Head
 from agent.vision.letterbox import Letterbox, Size
 
@@ -73,10 +74,14 @@ class YoloV8CutHead:
                 f"the model's greatest class logit is {greatest:g}; half precision may have overflowed",
                 code=Code.MODEL,
             )
-        anchors = np.flatnonzero(best > _logit(self._table.least(thresholds) - _SLACK))
-        if not len(anchors):
+        least = self._table.least(thresholds)
+        floor = floor_of(thresholds, least)
+        near = sift(best, least=_logit(least - _SLACK), floor=_logit(floor - _SLACK))
+        if not len(near.indices):
             return self._table.nothing()
-        return self._table.finish(self.table(outputs, anchors, letterbox.input), letterbox, thresholds)
+        known_from = max(floor, _confidence(near.known_from)) if near.left_out else floor
+        rows = self.table(outputs, near.indices, letterbox.input)
+        return self._table.finish(rows, near._replace(known_from=known_from), letterbox, thresholds)
 
     def table(
         self, outputs: Sequence[NDArray[np.float32]], anchors: NDArray[np.intp], size: Size
@@ -167,6 +172,10 @@ def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     # exp of what lies far below 0 is infinite, and the answer 0 then, as it should be.
     with np.errstate(over="ignore"):
         return np.float32(1) / (np.float32(1) + np.exp(-logits))
+
+
+def _confidence(logit: float) -> float:
+    return float(_sigmoid(np.array([logit], np.float32))[0])
 
 
 def _logit(confidence: float) -> float:
