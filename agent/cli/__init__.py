@@ -10,6 +10,7 @@ from agent import __version__
 from agent.cli.check import check
 from agent.cli.demo import app as demo_app
 from agent.cli.detect import detect
+from agent.cli.fleet import app as fleet_app
 from agent.cli.model import app as model_app
 from agent.cli.outbox import app as outbox_app
 from agent.cli.run import run
@@ -52,6 +53,7 @@ app.command()(check)
 app.command()(detect)
 app.command()(run)
 app.add_typer(demo_app, name="demo")
+app.add_typer(fleet_app, name="fleet")
 app.add_typer(model_app, name="model")
 app.add_typer(outbox_app, name="outbox")
 
