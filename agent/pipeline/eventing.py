@@ -9,6 +9,7 @@ from agent.contract.objects import to_objects
 from agent.contract.topics import Topics, detections_stream, expiry_s, telemetry_stream
 from agent.domain.ids import SourceName
 from agent.domain.stamp import Stamp, rfc3339
+from agent.pipeline.frame_message import frame_message
 from agent.pipeline.gathering import Gathered
 from agent.pipeline.handover import Handover
 from agent.pipeline.results import FrameResult, Result, SensorReadings, WindowResult
@@ -81,32 +82,17 @@ class Eventing:
         if not self._publish_empty and not len(result.detections):
             return
         now = self._clock.now()
-        timing = result.timing
-        message = payloads.Detections(
-            **self._head(result.captured),
-            source=result.source,
-            model=payloads.ModelRef(
-                name=result.model.name,
-                version=result.model.version,
-                sha256=result.model.sha256,
-                graph=result.model.graph,
-                provider=result.model.provider_used,
-                precision=result.model.precision,
-            ),
-            lane=result.lane,
-            config_version=self.config_version,
-            frame=payloads.FrameRef(width=result.width_px, height=result.height_px, number=result.number),
+        message = frame_message(
+            result,
+            head=self._head(result.captured),
             objects=to_objects(
                 result.detections,
                 result.model.class_names,
                 width_px=result.width_px,
                 height_px=result.height_px,
             ),
-            latency_ms=payloads.LatencyMs(
-                capture_to_inference=_ms(timing.preprocessed_ns - result.captured.monotonic_ns),
-                inference=_ms(timing.inferred_ns - timing.preprocessed_ns),
-                total=_ms(now.monotonic_ns - result.captured.monotonic_ns),
-            ),
+            config_version=self.config_version,
+            now=now,
         )
         stream = detections_stream(result.source)
         await self._append(
@@ -200,7 +186,3 @@ def _score(result: WindowResult) -> payloads.ScoreValue:
         score=score.score,
         threshold=score.threshold,
     )
-
-
-def _ms(duration_ns: int) -> float:
-    return round(duration_ns / 1e6, 3)

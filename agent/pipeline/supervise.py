@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from agent.domain.errors import Code, NanofleetError, RefusedError, TransientError
 from agent.pipeline.waiting import wait_for_event
 from agent.ports import Clock, Metrics
 
@@ -153,6 +154,29 @@ async def unless(stop: asyncio.Event, name: str, work: Coroutine[Any, Any, Outco
     finally:
         working.cancel()
         stopping.cancel()
+
+
+async def attempt(name: str, work: Coroutine[Any, Any, Outcome], *, timeout_s: float) -> Outcome:
+    """What `work` returns, in a task of that name.
+
+    Raises:
+        NanofleetError: it raised that; or it took too long (E_TIMEOUT), and was cancelled; or it raised what
+            nobody foresaw (E_INTERNAL), which is in the log.
+    """
+    task = asyncio.get_running_loop().create_task(work, name=name)
+    try:
+        await asyncio.wait([task], timeout=timeout_s)
+        if not task.done():
+            raise TransientError(f"it was not done within {timeout_s:g} s", code=Code.TIMEOUT)
+        if task.cancelled():
+            raise TransientError("it was broken off", code=Code.INTERRUPTED)
+        error = task.exception()
+        if error is None or isinstance(error, NanofleetError) or not isinstance(error, Exception):
+            return task.result()
+        log.error("attempt.crashed", what=name, exc_info=error)
+        raise RefusedError("the agent itself is at fault; its log has more", code=Code.INTERNAL) from error
+    finally:
+        task.cancel()
 
 
 async def within(deadline_s: float, what: str, ending: Awaitable[object]) -> bool:

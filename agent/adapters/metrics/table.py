@@ -130,5 +130,14 @@ TABLE: Final = (
     Metric(
         "shadow_agreement", "gauge", "How far the second model agrees with the first, 0 to 1.", ("source",)
     ),
+    Metric("commands_total", "count", "Commands that ended, by operation and how.", ("op", "status")),
+    Metric(
+        "commands_ignored_total",
+        "count",
+        "Messages below command/ without an answer: too many at once, or their topic names no command.",
+        ("reason",),
+    ),
+    Metric("snapshots_total", "count", "Pictures asked for by commands and rules.", ("source", "outcome")),
+    Metric("command_seconds", "observe", "Time that an operation took.", ("op",), STAGE_BUCKETS_S),
     Metric("healthy", "gauge", "1 where a source or stage is ok, else 0.", ("who",)),
 )
