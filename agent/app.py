@@ -18,32 +18,35 @@ from agent.adapters.system.notify import Notifier
 from agent.adapters.system.run_record import RunRecord
 from agent.adapters.system.temperature import temperatures_c
 from agent.adapters.system.time_floor import TimeFloor
-from agent.contract import payloads, sources
-from agent.contract.policy import Policy, PolicyDocument
+from agent.captures import Captures
+from agent.contract import payloads
+from agent.contract.policy import PolicyDocument
 from agent.contract.topics import Topics
-from agent.domain.ids import ModelName, SourceName
+from agent.domain.ids import SourceName
 from agent.ending import Ending, Stages
 from agent.pipeline.announcements import Announcements
-from agent.pipeline.backoff import Backoff
-from agent.pipeline.capture import Capture
+from agent.pipeline.control.policy import PolicyControl
+from agent.pipeline.control.reconcile import Reconciler
+from agent.pipeline.control.reporting import Reporting
 from agent.pipeline.delivery import Delivery
-from agent.pipeline.eventing import Eventing, Report
+from agent.pipeline.eventing import Eventing, reports_of
 from agent.pipeline.handover import Handover
 from agent.pipeline.health import Health, Machine
 from agent.pipeline.inference import InferenceWorker
 from agent.pipeline.introduction import Introduction
 from agent.pipeline.keeping import Keeping
 from agent.pipeline.overload import Overload
-from agent.pipeline.reload import Reload, Rereading
 from agent.pipeline.renewal import Renewal
 from agent.pipeline.results import Result
 from agent.pipeline.scheduler import Scheduler
 from agent.pipeline.shadow import ShadowPlan, Shadows
+from agent.pipeline.sources import Sources
 from agent.pipeline.supervise import Ticks, feed_watchdog, measure_loop_lag, start_thread
 from agent.pipeline.swap import Load, Models, ModelSwap
 from agent.pipeline.timekeeping import Timekeeping
 from agent.pipeline.upgrading import Upgrading
-from agent.ports import ModelUpgrade
+from agent.policies import FirstPolicy, Policies
+from agent.ports import Inbound, ModelUpgrade
 from agent.serving.lane_plan import LanePlan
 from agent.serving.model_loading import digest_of
 from agent.settings import Settings
@@ -53,8 +56,6 @@ log = structlog.get_logger(__name__)
 RESULTS_HELD = 64
 """Between the lanes and eventing; a full hand-over makes the lanes wait."""
 
-_RESTART_BASE_S = 1.0
-_RESTART_CAP_S = 60.0
 _WATCHDOG_S = 2.0
 
 
@@ -65,12 +66,12 @@ class Agent:
         self,
         *,
         settings: Settings,
-        document: PolicyDocument,
+        first: FirstPolicy,
+        policies: Policies,
         models: Models,
         shadows: Mapping[SourceName, ShadowPlan],
         plan: LanePlan,
         load: Load,
-        rereading: Rereading,
         upgrades: Sequence[ModelUpgrade],
         outbox: SqliteOutbox,
         link: MqttLink,
@@ -83,6 +84,7 @@ class Agent:
         info: payloads.Info,
         scrub: Callable[[str], str],
     ) -> None:
+        document = first.document
         policy = document.policy
         self._settings = settings
         self._clock = clock
@@ -141,17 +143,10 @@ class Agent:
             policy=policy,
             load=load,
             digest=lambda stanza: digest_of(stanza, settings),
-            fits=lambda old, new, source: assembly.check_fits(old, new, source=source, policy=policy),
+            suits=assembly.check_suits,
             give_back=heap.trim,
             on_condition=self.health.report,
             on_swapped=self.introduction.tell,
-        )
-        self.reload = Reload(
-            rereading=rereading,
-            document=document,
-            swap=self.swap,
-            on_condition=self.health.report,
-            on_applied=self._on_applied,
         )
         self.upgrading = Upgrading(
             upgrades=upgrades,
@@ -177,11 +172,7 @@ class Agent:
             clock=clock,
             metrics=metrics,
             ticks=self.ticks,
-            reports={
-                SourceName(name): Report(every_s=stanza.report_every_s, which=stanza.report)
-                for name, stanza in policy.sources.items()
-                if isinstance(stanza, sources.SensorPart)
-            },
+            reports=reports_of(policy),
             config_version=document.version,
             publish_empty=policy.publish.detections == "always",
             expiry_overrides_s={str(stream): seconds for stream, seconds in policy.publish.expiry_s.items()},
@@ -208,9 +199,9 @@ class Agent:
             backlog_per_s=policy.publish.backlog_per_s,
             random=SystemRandom(),
             on_condition=self.health.report,
-            on_inbound=self.keeping.receive,
+            on_inbound=self._on_inbound,
             on_connected=self._on_connected,
-            subscriptions=self.keeping.subscriptions,
+            subscriptions=(topics.desired, topics.acks),
         )
         self.timekeeping = Timekeeping(known=known_time, on_condition=self.health.report)
         certificates = link.watch()
@@ -225,14 +216,45 @@ class Agent:
                 metrics=metrics,
             )
         )
-        self.captures = {
-            SourceName(name): self._capture(SourceName(name), policy, models)
-            for name, stanza in policy.sources.items()
-            if stanza.enabled
-        }
+        self.sources = Sources(scheduler=self.scheduler, forget=self.health.forget)
+        self.captures = Captures(
+            settings=settings,
+            sources=self.sources,
+            swap=self.swap,
+            scheduler=self.scheduler,
+            results=self.results,
+            health=self.health,
+            clock=clock,
+            metrics=metrics,
+        )
+        self.policies = PolicyControl(
+            store=policies.store,
+            journal=first.journal,
+            document=document,
+            origin=first.origin,
+            pending=first.pending,
+            reconciler=Reconciler(
+                policy=policy,
+                swap=self.swap,
+                sources=self.sources,
+                capture=self.captures.make,
+                alter=self.captures.alter,
+                prepare=lambda _policy: None,
+                followers=[self.health, self.eventing, self.keeping, self.delivery, self.overload],
+                mixture=policies.mixture,
+                probe=self.captures.probe(),
+            ),
+            read=policies.read,
+            check=policies.check,
+            reporting=Reporting(topics=topics, announcements=self.announcements),
+            clock=clock,
+            on_condition=self.health.report,
+            on_applied=self._on_applied,
+        )
+        self._rereading = policies.rereading
+        self._desired_topic = topics.desired
         self.ending = Ending(
-            captures=self.captures,
-            cameras={name for name, part in policy.sources.items() if isinstance(part, sources.CameraPart)},
+            sources=self.sources,
             scheduler=self.scheduler,
             results=self.results,
             delivery=self.delivery,
@@ -247,11 +269,9 @@ class Agent:
         """
         quiet = asyncio.Event()
         async with asyncio.TaskGroup() as group:
+            self.sources.attach(lambda capture, name: group.create_task(capture, name=name))
+            self.captures.start_all(self.policies.document.policy)
             stages: Stages = {
-                "capture": [
-                    group.create_task(capture.run(), name=f"capture[{name}]")
-                    for name, capture in self.captures.items()
-                ],
                 "inference": [group.create_task(self.worker.run(), name="inference")],
                 "eventing": [group.create_task(self.eventing.run(), name="eventing")],
                 "delivery": [group.create_task(self.delivery.run(), name="delivery")],
@@ -264,7 +284,8 @@ class Agent:
             if self.renewal is not None:
                 group.create_task(self.renewal.run(stop), name="renewal")
             upgrading = group.create_task(self.upgrading.run(), name="upgrading")
-            reload = group.create_task(self.reload.run(), name="reload")
+            policies = group.create_task(self.policies.run(), name="policies")
+            rereading = group.create_task(self._reread(), name="rereading")
             group.create_task(
                 measure_loop_lag(clock=self._clock, metrics=self._metrics, stop=quiet), name="loop-lag"
             )
@@ -273,10 +294,10 @@ class Agent:
                 group.create_task(self.ending.when_captured(stages, stop), name="until-ended")
             self.swap.tell()
             self._notifier.ready()
-            log.info("agent.started", sources=list(self.captures), version=__version__)
+            log.info("agent.started", sources=list(self.sources.names), version=__version__)
             await stop.wait()
-            upgrading.cancel()
-            reload.cancel()
+            for ending in (upgrading, policies, rereading):
+                ending.cancel()
             log.info("agent.stopping")
             self._notifier.stopping()
             await self.ending.in_order(stages)
@@ -323,23 +344,15 @@ class Agent:
         self.eventing.config_version = self.health.config_version = document.version
         self.introduction.applied(document.version)
 
-    def _capture(self, name: SourceName, policy: Policy, models: Models) -> Capture[Any]:
-        """A source on its way into the pipeline: its thread, its mailbox, and the model that serves it."""
-        stanza = policy.sources[name]
-        return Capture(
-            name=name,
-            make=assembly.source(stanza, self._settings),
-            intake=assembly.intake(
-                name,
-                policy=policy,
-                admitted=models.get(ModelName(stanza.model)) if stanza.model else None,
-                scheduler=self.scheduler,
-                results=self.results,
-                clock=self._clock,
-                metrics=self._metrics,
-            ),
-            backoff=Backoff(base_s=_RESTART_BASE_S, cap_s=_RESTART_CAP_S, random=SystemRandom()),
-            clock=self._clock,
-            metrics=self._metrics,
-            on_condition=self.health.report,
-        )
+    def _on_inbound(self, inbound: Inbound) -> None:
+        if inbound.topic != self._desired_topic:
+            self.keeping.receive(inbound)
+        elif inbound.payload:  # an empty one takes the retained document away, and changes nothing
+            self.policies.want(inbound.payload)
+
+    async def _reread(self) -> None:
+        """The policy's file is read again whenever somebody asks for it."""
+        while True:
+            await self._rereading.asked.wait()
+            self._rereading.asked.clear()
+            await self.policies.reread(self._rereading.read)

@@ -1,6 +1,6 @@
 """Which adapter a stanza of the policy stands for, under this node's Settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import assert_never
 
@@ -20,7 +20,7 @@ from agent.adapters.throttling import Throttling
 from agent.contract import sources
 from agent.contract.policy import Policy
 from agent.domain.errors import Code, RefusedError
-from agent.domain.ids import SourceName
+from agent.domain.ids import ModelName, SourceName
 from agent.pipeline.handover import Handover
 from agent.pipeline.intake import FrameIntake, ReadingIntake
 from agent.pipeline.overload import Strain
@@ -136,28 +136,18 @@ def as_anomaly_model(
     return model
 
 
-def check_fits(old: Model, new: Model, *, source: SourceName, policy: Policy) -> None:
-    """Whether a source that `old` serves can go on with `new`, without being opened anew.
+def check_suits(policy: Policy, models: Mapping[ModelName, Model]) -> None:
+    """Whether each source that runs is served by a model of its kind, as far as `models` are there.
 
     Raises:
-        RefusedError: it cannot.
+        RefusedError: one is not; its path leads to the source.
     """
-    stanza = policy.sources[source]
-    if isinstance(stanza, sources.CameraPart):
-        as_detector(new, source=source)
-        return
-    as_anomaly_model(new, source=source, stanza=stanza)
-    if isinstance(old, OnnxAnomaly) and isinstance(new, OnnxAnomaly) and _cut(old) != _cut(new):
-        raise RefusedError(
-            f"source {source} is cut into {_cut(old)}, and the new model wants {_cut(new)}; that takes a "
-            "restart of the agent",
-            code=Code.COMPATIBILITY,
-            path=f"/policy/sources/{source}/model",
-        )
-
-
-def _cut(model: OnnxAnomaly) -> str:
-    return f"windows of {model.window} samples of {', '.join(model.channels)}, one every {model.hop}"
+    for name, stanza in policy.sources.items():
+        model = models.get(ModelName(stanza.model)) if stanza.enabled and stanza.model else None
+        if isinstance(stanza, sources.CameraPart):
+            as_detector(model, source=name)
+        else:
+            as_anomaly_model(model, source=name, stanza=stanza)
 
 
 def _wrong_task(model: DetectorModel | AnomalyModel, source: str, wanted: str) -> RefusedError:

@@ -2,16 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from agent.domain.errors import TransientError
-from agent.domain.ids import SourceName
-from agent.pipeline.capture import Capture
 from agent.pipeline.delivery import Delivery
 from agent.pipeline.handover import Handover
 from agent.pipeline.results import Result
 from agent.pipeline.scheduler import Scheduler
+from agent.pipeline.sources import Sources
 from agent.pipeline.supervise import all_ended, within
 from agent.pipeline.waiting import wait_for_event
 from agent.ports import Outbox
@@ -25,24 +24,22 @@ _COMMIT_S: Final = 0.5
 _DRAINED_POLL_S: Final = 0.1
 
 Stages = dict[str, list["asyncio.Task[None]"]]
-"""The tasks of each stage, in the order of the data; those of `capture` in the order of `captures`."""
+"""The tasks of each stage but the sources, in the order of the data."""
 
 
 class Ending:
-    """What is closed and awaited in turn. `cameras` are those of the `captures` that give frames."""
+    """What is closed and awaited in turn."""
 
     def __init__(
         self,
         *,
-        captures: Mapping[SourceName, Capture[Any]],
-        cameras: Collection[str],
+        sources: Sources,
         scheduler: Scheduler,
         results: Handover[Result],
         delivery: Delivery,
         outbox: Outbox,
     ) -> None:
-        self._captures = captures
-        self._cameras = cameras
+        self._sources = sources
         self._scheduler = scheduler
         self._results = results
         self._delivery = delivery
@@ -50,15 +47,14 @@ class Ending:
 
     async def in_order(self, stages: Stages) -> None:
         """Close each stage's input, left to right, and await its end; cancel what misses its deadline."""
-        for capture in self._captures.values():
-            capture.stop()
+        self._sources.stop_all()
         # A full mailbox holds its capture thread back: closing it is what lets both go.
         self._scheduler.close()
         closings: dict[str, Callable[[], None]] = {
             "eventing": self._results.close,
             "delivery": lambda: self._delivery.stop(reason="stopped", within_s=_FAREWELL_S),
         }
-        for stage, tasks in stages.items():
+        for stage, tasks in {"capture": self._sources.tasks(), **stages}.items():
             if stage == "delivery":
                 # Answered after the commit of what eventing has just handed over.
                 with contextlib.suppress(TransientError):
@@ -71,16 +67,9 @@ class Ending:
 
     async def when_captured(self, stages: Stages, stop: asyncio.Event) -> None:
         """Files that are read once: go on until the broker has the last of their messages."""
-        await all_ended(
-            [
-                task
-                for task, name in zip(stages["capture"], self._captures, strict=True)
-                if name in self._cameras
-            ]
-        )
-        for capture in self._captures.values():
-            capture.stop()
-        await all_ended(stages["capture"])
+        await all_ended(self._sources.tasks(cameras_only=True))
+        self._sources.stop_all()
+        await all_ended(self._sources.tasks())
         self._scheduler.close()
         await all_ended(stages["inference"])
         self._results.close()

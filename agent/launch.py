@@ -11,6 +11,7 @@ from agent.adapters import heap
 from agent.adapters.http.server import HttpServer
 from agent.adapters.metrics.prometheus import PrometheusMetrics
 from agent.adapters.outbox import SqliteOutbox
+from agent.adapters.policy_store import FilePolicyStore
 from agent.adapters.system.clock import SystemClock
 from agent.adapters.system.limits import read_limits
 from agent.adapters.system.memory import peak_memory_mb
@@ -19,12 +20,21 @@ from agent.adapters.system.run_record import Ending, RunRecord
 from agent.adapters.system.time_floor import TimeFloor
 from agent.app import Agent
 from agent.contract import payloads
-from agent.contract.policy import Policy, PolicyDocument
+from agent.contract.policy import PolicyDocument
 from agent.contract.schemas import schema_hashes
+from agent.domain.errors import ConfigError, RefusedError
 from agent.domain.latency import STAGES
-from agent.pipeline.reload import Rereading
 from agent.pipeline.supervise import Ticks, in_thread, unless
 from agent.pipeline.swap import Models
+from agent.policies import (
+    FirstPolicy,
+    Policies,
+    Rereading,
+    check_permitted,
+    first_policy,
+    read_desired,
+    without_first,
+)
 from agent.ports import Condition, ModelUpgrade, Status
 from agent.report import MessageFlow, Percentiles, RunReport, SourceFlow
 from agent.serving.lane_plan import LanePlan, plan_lanes
@@ -50,7 +60,6 @@ HandOn = Callable[[Callable[[payloads.Log], None] | None], None]
 
 async def run_agent(
     settings: Settings,
-    document: PolicyDocument,
     *,
     stop: asyncio.Event,
     rereading: Rereading,
@@ -61,7 +70,8 @@ async def run_agent(
 ) -> RunReport | None:
     """Watch, infer and publish until `stop`; returns what was done, None if it was stopped before it started.
 
-    `rereading` asks for the policy to be read again; `scrub` takes credentials out of a text.
+    `rereading` reads the node's policy file, now and whenever it is asked; `scrub` takes credentials out of
+    a text.
 
     Raises:
         ConfigError, RefusedError: settings or policy cannot be put to work on this node; nothing was started.
@@ -69,17 +79,24 @@ async def run_agent(
     """
     loop = asyncio.get_running_loop()
     heap.limit_heaps()
-    await in_thread("advise", lambda: _advise(settings, document))
     clock = SystemClock()
+    store = FilePolicyStore(state_dir=settings.state_dir)
+    first = await in_thread(
+        "first-policy", lambda: first_policy(store, settings, read=rereading.read, clock=clock)
+    )
     began_ns = clock.now().monotonic_ns
     metrics = PrometheusMetrics(version=__version__)
     record = RunRecord(state_dir=settings.state_dir, version=__version__, boot=clock.boot)
-    plan = await in_thread("plan", lambda: _plan(settings, document))
     # Rewriting a graph, or a first look at a GPU, takes longer than a service manager waits for an end.
-    loaded = await unless(stop, "load", _load(settings, document.policy, plan=plan))
+    try:
+        loaded = await unless(stop, "load", _load(settings, first))
+    except (RefusedError, ConfigError) as error:
+        first = without_first(first, error, clock=clock, settings=settings)
+        loaded = await unless(stop, "load", _load(settings, first))
     if loaded is None:
         log.info("agent.stopped_while_loading")
         return None
+    plan, document = loaded.plan, first.document
     known_time = await in_thread("time-floor", lambda: TimeFloor(state_dir=settings.state_dir, clock=clock))
     link = await in_thread("link", lambda: assembly.link(settings, clock=clock, known_time=known_time))
     ticks = Ticks(clock=clock)
@@ -103,14 +120,19 @@ async def run_agent(
         started = await in_thread("run-record", record.begin)
         agent = Agent(
             settings=settings,
-            document=document,
+            first=first,
+            policies=Policies(
+                store=store,
+                read=read_desired,
+                check=lambda wanted: _check(wanted, settings),
+                rereading=rereading,
+            ),
             models=loaded.models,
             shadows=loaded.shadows.plans,
             plan=plan,
             load=lambda name, stanza, may_fall_back: load_another(
                 name, stanza, settings, plan=plan, may_fall_back=may_fall_back
             ),
-            rereading=rereading,
             upgrades=loaded.upgrades,
             outbox=outbox,
             link=link,
@@ -166,17 +188,29 @@ class _LateCondition:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
+    plan: LanePlan
     models: Models
     shadows: LoadedShadows
     upgrades: Sequence[ModelUpgrade]
 
 
-async def _load(settings: Settings, policy: Policy, *, plan: LanePlan) -> _Loaded:
+def _check(document: PolicyDocument, settings: Settings) -> None:
+    """Raises: FaultyDocumentError (not permitted here), ConfigError (there is no memory for it)."""
+    check_permitted(document.policy, settings)
+    _plan(settings, document)
+    for sentence in advice_on_policy(document.policy, settings):
+        log.info("config.advice", advice=sentence)
+
+
+async def _load(settings: Settings, first: FirstPolicy) -> _Loaded:
+    document, policy = first.document, first.document.policy
+    await in_thread("advise", lambda: _advise(settings, document))
+    plan = await in_thread("plan", lambda: _plan(settings, document))
     # A session's threads are started here, and give way as the lanes do that call them.
     models = await in_thread("load-models", lambda: load_models(policy, settings, plan=plan), yields=True)
     shadows = await in_thread("load-shadows", lambda: load_shadows(policy, settings), yields=True)
     upgrades = await in_thread("engine-upgrades", lambda: held_upgrades(models, policy, settings, plan=plan))
-    return _Loaded(models, shadows, upgrades)
+    return _Loaded(plan, models, shadows, upgrades)
 
 
 def _plan(settings: Settings, document: PolicyDocument) -> LanePlan:

@@ -42,8 +42,8 @@ def run(
 ) -> None:
     """Watch, infer and publish, until SIGTERM or Ctrl-C.
 
-    SIGHUP reads the policy file again: models that changed take over between two frames, or are refused and
-    leave the old ones; all else waits for a restart, and health says so.
+    SIGHUP reads the policy file again; it is tried as one from config/desired is: what changed takes effect,
+    or is undone, and health and config/reported say so.
     Logs go to stdout: JSON, one event a line, or made for people where that is a terminal.
     Exit code 0 after an ordered stop, 78 when settings or policy are wrong, 1 when a stage failed.
     """
@@ -73,11 +73,9 @@ def run(
             scrubber.register_secret(secret)
         logging.set_level(settings.log.level)
         read_policy = partial(load_policy, policy_file or settings.policy_file, settings)
-        document = read_policy()
         report = asyncio.run(
             _serve(
                 settings,
-                document,
                 logging,
                 read_policy=read_policy,
                 asked_before=hangups,
@@ -120,7 +118,6 @@ def _import_structlog_alone() -> None:
 
 async def _serve(
     settings: Settings,
-    document: PolicyDocument,
     logging: Logging,
     *,
     read_policy: Callable[[], PolicyDocument],
@@ -130,7 +127,7 @@ async def _serve(
 ) -> RunReport | None:
     from agent.adapters.system.notify import Notifier
     from agent.launch import run_agent
-    from agent.pipeline.reload import Rereading
+    from agent.policies import Rereading
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -142,7 +139,6 @@ async def _serve(
         reload.set()
     return await run_agent(
         settings,
-        document,
         stop=stop,
         rereading=Rereading(asked=reload, read=read_policy),
         until_ended=until_ended,

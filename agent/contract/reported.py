@@ -19,8 +19,11 @@ PolicyStatus = Literal["applying", "probation", "applied", "partial", "rolled_ba
 class PolicyAttempt(Payload):
     """One document, and what became of it."""
 
-    version: int
-    sha256: Annotated[str, Field(description="Of its `policy`, as canonical JSON (RFC 8785).")]
+    version: Annotated[int | None, Field(description="null: it could not be read.")]
+    sha256: Annotated[
+        str,
+        Field(description="Of its `policy`, as canonical JSON (RFC 8785); of all that came, if unreadable."),
+    ]
     status: PolicyStatus
     code: Code | None = None
     path: Annotated[str | None, Field(description="JSON pointer to what was wrong.")] = None

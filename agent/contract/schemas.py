@@ -8,7 +8,9 @@ from pydantic import BaseModel
 from agent.contract.canonical import sha256_of
 from agent.contract.commands import Envelope
 from agent.contract.payloads import (
+    Alarm,
     Detections,
+    Event,
     Health,
     Heartbeat,
     Info,
@@ -20,6 +22,7 @@ from agent.contract.payloads import (
     Telemetry,
 )
 from agent.contract.policy import PolicyDocument
+from agent.contract.reported import ConfigReported
 from agent.contract.stored import Ack
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -27,6 +30,8 @@ DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 PAYLOADS: Final[Mapping[str, type[BaseModel]]] = {
     "detections": Detections,
     "telemetry": Telemetry,
+    "events": Event,
+    "alarms": Alarm,
     "loss": Loss,
     "result": Result,
     "state": State,
@@ -34,6 +39,7 @@ PAYLOADS: Final[Mapping[str, type[BaseModel]]] = {
     "heartbeat": Heartbeat,
     "info": Info,
     "log": Log,
+    "config": ConfigReported,
     "ack": Ack,
     "command": Envelope,
 }

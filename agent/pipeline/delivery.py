@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from agent.contract.payloads import LastOffline
+from agent.contract.policy import Policy
 from agent.contract.topics import Topics
 from agent.domain.errors import TransientError
 from agent.pipeline.announcements import Announcements
@@ -183,6 +184,12 @@ class Delivery:
         """
         if self._conversation is not None and self._ending is None:
             self._conversation.move(Closed(RENEWAL, "the certificates were renewed"))
+
+    def adopt(self, policy: Policy) -> None:
+        """Window, rate and size as the policy says, from now on."""
+        self._drain.adopt(policy.publish)
+        self._sender.limit(policy.publish.max_message_bytes)
+        self._turn()
 
     def send_again(self) -> None:
         """Rows may wait that did not when their place was passed: look for them from the oldest on.

@@ -6,6 +6,7 @@ from dataclasses import replace
 from random import Random
 from typing import Final
 
+from agent.contract.policy import Publish
 from agent.pipeline.lane import Lane, waiting_since_ns
 from agent.pipeline.outgoing import QUOTA_EXCEEDED, verdict_of
 from agent.pipeline.parcel import ENVELOPE_BYTES, Answered, Parcel
@@ -62,6 +63,11 @@ class Drain:
         self._now_ns = 0
         self._backlog_from_ns = 0
         self._is_lates_turn = True
+
+    def adopt(self, publish: Publish) -> None:
+        """Another window and another rate from now on; what is on its way stays."""
+        self.window.resize(publish.window)
+        self.bucket.alter(per_s=publish.backlog_per_s, burst=max(1.0, publish.backlog_per_s))
 
     @property
     def idle(self) -> bool:

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import Final, Literal, assert_never
 
 from agent.contract import payloads
 from agent.contract.objects import to_objects
+from agent.contract.policy import Policy
+from agent.contract.sources import SensorPart
 from agent.contract.topics import Topics, detections_stream, expiry_s, telemetry_stream
 from agent.domain.ids import SourceName
 from agent.domain.stamp import Stamp, rfc3339
@@ -25,6 +27,18 @@ class Report:
 
     every_s: float
     which: Literal["last", "mean", "all"]
+
+
+_AS_BY_DEFAULT: Final = Report(every_s=1.0, which="last")
+
+
+def reports_of(policy: Policy) -> dict[SourceName, Report]:
+    """How each sensor of a policy is reported."""
+    return {
+        SourceName(name): Report(every_s=stanza.report_every_s, which=stanza.report)
+        for name, stanza in policy.sources.items()
+        if isinstance(stanza, SensorPart)
+    }
 
 
 class Eventing:
@@ -56,6 +70,12 @@ class Eventing:
         self._publish_empty = publish_empty
         self._expiry_overrides_s = expiry_overrides_s
         self._gathered: dict[SourceName, Gathered] = {}
+
+    def adopt(self, policy: Policy) -> None:
+        """What is published, and how it is put together, from the next message on."""
+        self._reports = reports_of(policy)
+        self._publish_empty = policy.publish.detections == "always"
+        self._expiry_overrides_s = {str(name): seconds for name, seconds in policy.publish.expiry_s.items()}
 
     async def run(self) -> None:
         """Returns when the hand-over is closed and everything in it is in the outbox."""
@@ -110,7 +130,7 @@ class Eventing:
         """A message goes out as soon as the readings at hand reach over the reporting period."""
         for reading in result.readings:
             gathered = self._gather(result.source, reading.at)
-            every_ns = int(self._reports[result.source].every_s * 1e9)
+            every_ns = int(self._report_of(result.source).every_s * 1e9)
             if reading.at.monotonic_ns - gathered.began_ns >= every_ns:
                 await self._report(result.source)
                 gathered = self._gather(result.source, reading.at)
@@ -124,10 +144,14 @@ class Eventing:
         if gathered.full:
             await self._report(result.source)
 
+    def _report_of(self, source: SourceName) -> Report:
+        """A sensor that is no more may still have something to say."""
+        return self._reports.get(source, _AS_BY_DEFAULT)
+
     def _gather(self, source: SourceName, at: Stamp) -> Gathered:
         gathered = self._gathered.get(source)
         if gathered is None:
-            which = self._reports[source].which
+            which = self._report_of(source).which
             gathered = self._gathered[source] = Gathered(began_ns=at.monotonic_ns, which=which)
         return gathered
 
@@ -170,7 +194,7 @@ class Eventing:
         """A sensor that fell silent is told of all the same."""
         now_ns = self._clock.now().monotonic_ns
         for source, gathered in list(self._gathered.items()):
-            if now_ns - gathered.began_ns >= self._reports[source].every_s * 1e9:
+            if now_ns - gathered.began_ns >= self._report_of(source).every_s * 1e9:
                 await self._report(source)
 
     def _head(self, at: Stamp) -> payloads.StreamHead:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import structlog
 
 from agent.contract import payloads
+from agent.contract.policy import Policy
 from agent.contract.topics import LOG_EXPIRY_S, Topics
 from agent.domain.errors import TransientError
 from agent.domain.ids import SourceName
@@ -99,6 +100,21 @@ class Health:
         self._metrics.gauge("healthy", float(status == "ok"), who=who)
         self._say_health(now)
 
+    def condition_of(self, who: str) -> payloads.Condition | None:
+        """What a source or stage said last."""
+        return self._conditions.get(who)
+
+    def forget(self, who: str) -> None:
+        """It is no more, or begins anew: what it said does not count."""
+        if self._conditions.pop(who, None) is not None:
+            self._say_health(rfc3339(self._clock.now().wall_ns))
+
+    def adopt(self, policy: Policy) -> None:
+        """Other sources may come, and the heart may beat at another rate."""
+        self._heartbeat_s = policy.publish.heartbeat_s
+        self._sources = frozenset(SourceName(name) for name in policy.sources)
+        self._say_health(rfc3339(self._clock.now().wall_ns))
+
     def describe(self) -> dict[str, Any]:
         """The same as `B/health`, for a person at the node."""
         return self._health(rfc3339(self._clock.now().wall_ns)).model_dump(mode="json")
@@ -116,6 +132,7 @@ class Health:
         while not stop.is_set():
             self._ticks.tick("health")
             now_ns = self._clock.now().monotonic_ns
+            next_beat_ns = min(next_beat_ns, now_ns + int(self._heartbeat_s * 1e9))
             if now_ns >= next_beat_ns:
                 next_beat_ns = now_ns + int(self._heartbeat_s * 1e9)
                 await self._beat()
@@ -194,6 +211,8 @@ class Health:
         """Bring the counters up to what the mailboxes have counted."""
         for name, now in flow.items():
             before = self._last_flow.get(name, _NOTHING_YET)
+            if before.offered > now.offered:  # the source was opened otherwise, and counts from 0 again
+                before = _NOTHING_YET
             self._metrics.count("frames_offered_total", now.offered - before.offered, source=name)
             for cause, dropped in now.dropped.items():
                 new = dropped - before.dropped.get(cause, 0)

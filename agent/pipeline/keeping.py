@@ -5,6 +5,7 @@ from typing import Final
 
 import structlog
 
+from agent.contract.policy import Policy
 from agent.contract.problems import FaultyDocumentError
 from agent.contract.stored import read_ack
 from agent.contract.topics import Topics
@@ -44,10 +45,11 @@ class Keeping:
         self._logged_ns: int | None = None
         self._unlogged = 0
 
-    @property
-    def subscriptions(self) -> tuple[str, ...]:
-        """What to subscribe to: nothing where nobody's word is waited for."""
-        return (self._topics.acks,) if self._until == "stored" else ()
+    def adopt(self, policy: Policy) -> None:
+        """How long rows stay, from now on."""
+        if policy.publish.keep_until != self._until:
+            self._until = policy.publish.keep_until
+            self._outbox.keep(self._until)
 
     def connected(self) -> None:
         """A session has come about, and nothing of the outbox was sent in it yet."""
@@ -58,6 +60,8 @@ class Keeping:
         """A message that somebody sent to this node; what is no ack, or a faulty one, changes nothing."""
         stream = self._topics.acked_stream(inbound.topic)
         if stream is None or not inbound.payload:  # an empty one takes the retained ack away
+            return
+        if self._until != "stored":
             return
         try:
             ack = read_ack(inbound.payload)

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from agent.contract.policy import Policy
 from agent.domain.errors import Code
 from agent.domain.ids import SourceName
 from agent.pipeline.ladder import Dwells, Ladder, PowerMode, Signals, Standing, floor_of, rungs_for
@@ -76,6 +77,13 @@ class Overload:
             self._look(await ticking(self._ticks, _STAGE, in_thread("strain", self._strain)))
             await wait_for_event(stop, timeout_s=self._look_s)
         self._ticks.retire(_STAGE)
+
+    def adopt(self, policy: Policy) -> None:
+        """Another power mode or temperature: another ladder with the next look, from its beginning."""
+        power = policy.power
+        if (power.mode, power.max_temperature_c) != (self._mode, self._max_temperature_c):
+            self._mode, self._max_temperature_c = power.mode, power.max_temperature_c
+            self._cameras = None
 
     def _look(self, strain: Strain) -> None:
         now_s = self._clock.now().monotonic_ns / 1e9

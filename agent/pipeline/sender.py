@@ -89,6 +89,10 @@ class Sender:
         self.live_lag_ns = 0
         """From commitment to acknowledgement, of the row made in this session that was acknowledged last."""
 
+    def limit(self, max_message_bytes: int) -> None:
+        """A larger row is set aside from now on."""
+        self._max_message_bytes = max_message_bytes
+
     def statistics(self) -> DeliveryStatistics:
         return DeliveryStatistics(
             published=self._published_count,

@@ -1,12 +1,12 @@
-"""Another model takes the place of one that serves: loaded and admitted beside it, then, between two frames.
+"""Models that change while the node works: loaded and admitted beside what serves, then, between two frames.
 
-Whatever goes wrong on the way, the old one serves on, and health tells why.
+Whatever goes wrong on the way, the old ones serve on, and health tells why.
 """
 
 import asyncio
 import traceback
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -14,7 +14,7 @@ import structlog
 
 from agent.contract.policy import ModelPolicy, Policy
 from agent.contract.thresholds import ThresholdPolicy
-from agent.domain.errors import Code, NanofleetError, TransientError
+from agent.domain.errors import Code, NanofleetError, RefusedError, TransientError
 from agent.domain.ids import ModelName, SourceName
 from agent.pipeline.scheduler import Scheduler
 from agent.pipeline.supervise import in_thread
@@ -51,12 +51,20 @@ Raises: RefusedError, ConfigError, TransientError.
 """
 
 
-class ModelSwap:
-    """Changes what serves, one model at a time.
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """All that `policy` wants is there: `loaded` beside what serves, the rest serves already."""
 
-    `models` is what serves, and is kept true; `digest` reads a stanza's file, in a thread; `fits` raises
-    RefusedError where a source cannot go from one model to another; `give_back` returns freed memory, in a
-    thread; `on_swapped` is called on the loop after each change.
+    policy: Policy
+    loaded: Mapping[ModelName, Admitted]
+
+
+class ModelSwap:
+    """`stage`, then `take_over`; one policy at a time.
+
+    `models` is what serves, and is kept true; `digest` reads a stanza's file, in a thread; `suits` raises
+    RefusedError where a source cannot be served by its model; `give_back` returns freed memory, in a thread;
+    `on_swapped` is called on the loop after each change.
     """
 
     def __init__(
@@ -67,7 +75,7 @@ class ModelSwap:
         policy: Policy,
         load: Load,
         digest: Callable[[ModelPolicy], str],
-        fits: Callable[[Model, Model, SourceName], None],
+        suits: Callable[[Policy, Mapping[ModelName, Model]], None],
         give_back: Callable[[], None],
         on_condition: Condition,
         on_swapped: Callable[[], None],
@@ -78,17 +86,15 @@ class ModelSwap:
         self._policy = policy
         self._load = load
         self._digest = digest
-        self._fits = fits
+        self._suits = suits
         self._give_back = give_back
         self._on_condition = on_condition
         self._on_swapped = on_swapped
         self._load_s = load_s
-        self._one_at_a_time = asyncio.Lock()
 
-    @property
-    def policy(self) -> Policy:
-        """In force: the one that was begun with, and the stanzas that have taken over since."""
-        return self._policy
+    def serving(self, name: str | None) -> Admitted | None:
+        """What serves under that name."""
+        return None if name is None else self._models.get(ModelName(name))
 
     def tell(self) -> None:
         """How each model came to serve, for health."""
@@ -102,53 +108,81 @@ class ModelSwap:
                 self._models[name] = replace(admitted, model=new)
                 self._on_swapped()
 
-    async def swap(self, name: ModelName, stanza: ModelPolicy) -> bool:
-        """Let the model of that name be what `stanza` says; True if it is so now.
+    async def stage(self, policy: Policy, *, look_at_files: bool = True) -> Staged:
+        """Load and admit what `policy` wants and does not serve yet, beside what serves.
 
-        A model that nothing uses is only noted. The same file under other thresholds is not loaded anew.
+        A file is taken to be what it was if its stanza is, unless `look_at_files`. The same file under other
+        thresholds is not loaded anew, and a model that no source uses not at all.
+
+        Raises:
+            RefusedError: a model cannot serve, or not its sources; its path leads to the stanza, health
+                tells of it, and nothing has changed.
         """
-        async with self._one_at_a_time:
-            if name not in self._models:
-                self._note(name, stanza)
-                return True
+        loaded: Models = {}
+        for name in _used(policy):
             try:
-                await self._exchange(name, stanza)
+                if await self._is_wanted(name, policy.models[name], look_at_files=look_at_files):
+                    loaded[name] = await self._loaded(name, policy.models[name])
+                elif name in self._models:
+                    # What was refused before is not asked for any more.
+                    self._tell_serving(name, self._models[name])
+                self._suits(policy, {each: one.model for each, one in {**self._models, **loaded}.items()})
             except NanofleetError as error:
+                loaded.clear()
                 self._tell_refused(name, error)
                 _let_go(error)
                 await in_thread("give-back", self._give_back)
-                return False
-        return True
+                path = error.path if error.path.startswith("/policy/") else f"/policy/models/{name}"
+                raise RefusedError(f"model {name}: {error.message}", code=error.code, path=path) from error
+        return Staged(policy, loaded)
 
-    async def _exchange(self, name: ModelName, stanza: ModelPolicy) -> None:
-        old = self._models[name]
-        digest = await in_thread(f"digest[{name}]", lambda: self._digest(stanza))
-        if digest == old.digest and _but_for_thresholds(stanza, self._policy.models[name]):
-            if stanza != self._policy.models[name]:
-                self._take_over(name, stanza, old)
-                self._on_swapped()
-            # What was refused before is not asked for any more.
-            self._tell_serving(name, old)
-            return
-        self._on_condition(_who(name), "waiting", None, f"loading another beside {_version(old)}")
-        log.info("model.swap_began", model=name, file=stanza.file, serving=_version(old))
-        new = await self._loaded(name, stanza, old.model)
-        for source in self._sources_of(name):
-            self._fits(old.model, new.model, source)
-        self._take_over(name, stanza, new)
+    def take_over(self, staged: Staged) -> list[asyncio.Event]:
+        """From the next job on `staged.policy` is what models go by.
+
+        What no source uses any more is forgotten. Events for `release`, of the models that serve no longer.
+        """
+        before, self._policy = dict(self._models), staged.policy
+        for name, new in staged.loaded.items():
+            self._models[name] = new
+            if name in before:
+                self._replace(name, before[name], new)
+            log.info("model.swapped", model=name, version=_version(new), passed=new.passed)
+            self._tell_serving(name, new)
+        for name in before.keys() - _used(staged.policy):
+            del self._models[name]
+            self._on_condition(_who(name), "ok", None, "not used")
         self._on_swapped()
-        log.info("model.swapped", model=name, version=_version(new), before=_version(old), passed=new.passed)
-        self._tell_serving(name, new)
-        gone = _told_when_gone(old.model)
-        del old
-        # Once the last lane has finished with it, its memory goes back to the system.
-        if not await wait_for_event(gone, timeout_s=_RELEASE_S):
-            log.warning("model.held_on_to", model=name, after_s=_RELEASE_S)
+        return [
+            _told_when_gone(old.model)
+            for name, old in before.items()
+            if (now := self._models.get(name)) is None or now.model is not old.model
+        ]
+
+    async def release(self, gone: list[asyncio.Event]) -> None:
+        """Once the last lane has finished with what served before, its memory goes back to the system."""
+        if not gone:
+            return
+        for event in gone:
+            if not await wait_for_event(event, timeout_s=_RELEASE_S):
+                log.warning("model.held_on_to", after_s=_RELEASE_S)
         await in_thread("give-back", self._give_back)
 
-    async def _loaded(self, name: ModelName, stanza: ModelPolicy, old: Model) -> Admitted:
+    async def _is_wanted(self, name: ModelName, stanza: ModelPolicy, *, look_at_files: bool) -> bool:
+        old = self._models.get(name)
+        known = self._policy.models.get(name)
+        if old is None or known is None or not _but_for_thresholds(stanza, known):
+            return True
+        return (
+            look_at_files and await in_thread(f"digest[{name}]", lambda: self._digest(stanza)) != old.digest
+        )
+
+    async def _loaded(self, name: ModelName, stanza: ModelPolicy) -> Admitted:
+        old = self._models.get(name)
+        beside = _version(old) if old else "nothing"
+        self._on_condition(_who(name), "waiting", None, f"loading another beside {beside}")
+        log.info("model.swap_began", model=name, file=stanza.file, serving=beside)
         # A new model may fall back only where the old one did.
-        may_fall_back = old.facts.provider_used != old.facts.provider_asked
+        may_fall_back = old is None or old.model.facts.provider_used != old.model.facts.provider_asked
         load = partial(self._load, name, stanza, may_fall_back)
         try:
             async with asyncio.timeout(self._load_s):
@@ -158,27 +192,15 @@ class ModelSwap:
                 f"it was not loaded and admitted within {self._load_s:g} s", code=Code.TIMEOUT
             ) from error
 
-    def _take_over(self, name: ModelName, stanza: ModelPolicy, new: Admitted) -> None:
-        self._note(name, stanza)
+    def _replace(self, name: ModelName, old: Admitted, new: Admitted) -> None:
         self._scheduler.replace_model(
-            self._models[name].model,
+            old.model,
             new.model,
             thresholds={
                 source: self._policy.thresholds_of(source, beneath=new.thresholds)
-                for source in self._sources_of(name)
+                for source in _sources_of(self._policy, name)
             },
         )
-        self._models[name] = new
-
-    def _note(self, name: ModelName, stanza: ModelPolicy) -> None:
-        self._policy = self._policy.model_copy(update={"models": {**self._policy.models, name: stanza}})
-
-    def _sources_of(self, name: ModelName) -> list[SourceName]:
-        return [
-            SourceName(source)
-            for source, stanza in self._policy.sources.items()
-            if stanza.enabled and stanza.model == name
-        ]
 
     def _tell_serving(self, name: ModelName, admitted: Admitted) -> None:
         facts = admitted.model.facts
@@ -189,10 +211,28 @@ class ModelSwap:
             self._on_condition(_who(name), "ok", None, f"{_version(admitted)}: {admitted.passed}")
 
     def _tell_refused(self, name: ModelName, error: NanofleetError) -> None:
-        serving = _version(self._models[name])
+        old = self._models.get(name)
+        serving = _version(old) if old else "nothing"
         log.error("model.swap_refused", model=name, code=error.code, message=error.message, serving=serving)
-        message = f"{serving} serves on, for the next was refused: {error.message}"
-        self._on_condition(_who(name), "degraded", error.code, message)
+        if old:
+            message = f"{serving} serves on, for the next was refused: {error.message}"
+            self._on_condition(_who(name), "degraded", error.code, message)
+        else:
+            self._on_condition(_who(name), "ok", None, f"not used: it was refused: {error.message}")
+
+
+def _used(policy: Policy) -> list[ModelName]:
+    """Models that a source which runs is served by, in the policy's order."""
+    used = {source.model for source in policy.sources.values() if source.enabled and source.model}
+    return [ModelName(name) for name in policy.models if name in used]
+
+
+def _sources_of(policy: Policy, name: ModelName) -> list[SourceName]:
+    return [
+        SourceName(source)
+        for source, stanza in policy.sources.items()
+        if stanza.enabled and stanza.model == name
+    ]
 
 
 def _but_for_thresholds(one: ModelPolicy, other: ModelPolicy) -> bool:

@@ -10,12 +10,17 @@ class TokenBucket:
     """
 
     def __init__(self, *, per_s: float | None, burst: float = 1.0) -> None:
+        self._filled_ns: int | None = None
+        self.tokens = inf
+        self.alter(per_s=per_s, burst=burst)
+
+    def alter(self, *, per_s: float | None, burst: float = 1.0) -> None:
+        """Another rate from now on; what is in it stays, as far as it holds that."""
         if per_s is not None and (per_s <= 0 or burst < 1):
             raise ValueError(f"a bucket fills, and holds at least one token; not {per_s:g}/s up to {burst:g}")
         self._per_ns = 0.0 if per_s is None else per_s / 1e9
         self._burst = inf if per_s is None else burst
-        self._filled_ns: int | None = None
-        self.tokens = self._burst
+        self.tokens = min(self.tokens, self._burst)
 
     def fill(self, now_ns: int) -> None:
         """Bring it up to monotonic time `now_ns`."""

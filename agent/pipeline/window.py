@@ -27,6 +27,7 @@ class Window(Generic[Item]):
             raise ValueError(f"a window holds at least one message, not {messages}")
         self._configured = messages
         self._messages = messages
+        self._receive_maximum = messages
         self._most_bytes = most_bytes
         self._flights: dict[int, Flight[Item]] = {}
         self._bytes = 0
@@ -50,9 +51,17 @@ class Window(Generic[Item]):
 
     def open(self, *, receive_maximum: int) -> None:
         """A new session: nothing is on its way in it. Source: MQTT 5.0, 4.9, flow control."""
+        self._receive_maximum = receive_maximum
         self._messages = max(1, min(self._configured, receive_maximum))
         self._flights.clear()
         self._bytes = 0
+
+    def resize(self, messages: int) -> None:
+        """At most so many from now on; what is on its way stays. The session's own bound is kept."""
+        if messages < 1:
+            raise ValueError(f"a window holds at least one message, not {messages}")
+        self._configured = messages
+        self._messages = max(1, min(messages, self._receive_maximum))
 
     def has_room(self, size: int) -> bool:
         if not self._flights:

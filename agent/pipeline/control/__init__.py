@@ -1,0 +1,1 @@
+"""Control: what is asked of the node from outside, and how it comes about, or does not."""

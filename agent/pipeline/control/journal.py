@@ -1,0 +1,119 @@
+"""What is remembered of policies: the one in force, and what became of the last attempts. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from agent.contract.policy import PolicyDocument
+from agent.contract.reported import MOST_ATTEMPTS, PolicyAttempt, SourceStanding, policy_sha256
+from agent.domain.errors import Code, RefusedError
+from agent.domain.ids import SourceName
+from agent.ports import KeptPolicy, Origin, Unfinished
+
+MOST_TRIES: Final = 2
+"""An attempt in which the process ended is made once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """`kept` is what is on the disk, or is to be put there."""
+
+    kept: KeptPolicy
+
+    @property
+    def attempts(self) -> tuple[PolicyAttempt, ...]:
+        return tuple(PolicyAttempt.model_validate(each) for each in self.kept.attempts)
+
+    def last(self, version: int | None, sha256: str) -> PolicyAttempt | None:
+        """The newest attempt at this document."""
+        for attempt in reversed(self.attempts):
+            if (attempt.version, attempt.sha256) == (version, sha256):
+                return attempt
+        return None
+
+    @property
+    def sources(self) -> dict[str, SourceStanding]:
+        return {name: SourceStanding.model_validate(each) for name, each in self.kept.sources.items()}
+
+    def is_known(self, document: PolicyDocument, sha256: str) -> bool:
+        """It is in force, or it was tried and will not be tried again: the same again says nothing new."""
+        if self._in_force() == (document.version, sha256):
+            return True
+        last = self.last(document.version, sha256)
+        return last is not None and last.status not in _UNDER_WAY
+
+    def check(self, document: PolicyDocument, sha256: str) -> None:
+        """Raises: RefusedError (no newer than what is in force, or another under the same version)."""
+        version, in_force = self._in_force()
+        if document.version == version and sha256 != in_force:
+            raise RefusedError(
+                f"version {version} is in force with other content; raise the version with each change",
+                code=Code.CONFLICT,
+                path="/version",
+            )
+        if document.version <= self.kept.floor:
+            raise RefusedError(
+                f"version {document.version} is not above {self.kept.floor}, which was reached already; "
+                "raise it with each change",
+                code=Code.STALE,
+                path="/version",
+            )
+
+    def begun(self, version: int, sha256: str) -> "Journal":
+        """An attempt, once more where the process ended in it. `tries` says which it is."""
+        before = self.kept.unfinished
+        again = before is not None and (before.version, before.sha256) == (version, sha256)
+        tries = before.tries + 1 if before is not None and again else 1
+        return Journal(replace(self.kept, unfinished=Unfinished(version, sha256, tries)))
+
+    def desired(self, sha256: str) -> "Journal":
+        """What `config/desired` wants."""
+        return Journal(replace(self.kept, desired_sha256=sha256))
+
+    def noted(
+        self, attempt: PolicyAttempt, standings: Mapping[SourceName, SourceStanding] | None = None
+    ) -> "Journal":
+        """The attempt has ended so; the document in force is the same."""
+        return Journal(replace(self._with(attempt), sources=self._sources(standings or {})))
+
+    def in_force(
+        self,
+        attempt: PolicyAttempt,
+        document: PolicyDocument,
+        *,
+        origin: Origin,
+        standings: Mapping[SourceName, SourceStanding],
+    ) -> "Journal":
+        """The attempt has ended so, and `document` is in force from now on."""
+        told = self._sources(standings)
+        return Journal(
+            replace(
+                self._with(attempt),
+                document=document.model_dump(mode="json", by_alias=True, exclude_unset=True),
+                origin=origin,
+                floor=max(self.kept.floor, document.version),
+                sources={name: each for name, each in told.items() if name in document.policy.sources},
+            )
+        )
+
+    def without_floor(self) -> "Journal":
+        """Any version may come next; what is in force stays until then."""
+        return Journal(replace(self.kept, floor=-1, attempts=(), unfinished=None))
+
+    def _with(self, attempt: PolicyAttempt) -> KeptPolicy:
+        attempts = (*self.kept.attempts, attempt.model_dump(mode="json"))[-MOST_ATTEMPTS:]
+        return replace(self.kept, attempts=attempts, unfinished=None)
+
+    def _sources(self, standings: Mapping[SourceName, SourceStanding]) -> dict[str, Any]:
+        told = {str(name): each.model_dump(mode="json") for name, each in standings.items()}
+        return {**self.kept.sources, **told}
+
+    def _in_force(self) -> tuple[int, str] | tuple[None, None]:
+        document: Mapping[str, Any] | None = self.kept.document
+        if document is None:
+            return None, None
+        known = PolicyDocument.model_validate(document)
+        return known.version, policy_sha256(known.policy)
+
+
+_UNDER_WAY: Final = frozenset({"applying", "probation"})

@@ -1,0 +1,187 @@
+"""From the policy in force to another: only what differs is touched, and a source that fails goes back."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+from agent.contract.policy import Policy
+from agent.contract.reported import PolicyStatus, SourceStanding
+from agent.domain.errors import Code, NanofleetError
+from agent.domain.ids import SourceName
+from agent.pipeline.control.changes import SourceChanges, source_changes
+from agent.pipeline.control.probing import Probe, Verdict
+from agent.pipeline.sources import Runnable, Sources
+from agent.pipeline.swap import ModelSwap, Staged
+
+log = structlog.get_logger(__name__)
+
+PROBE_S: Final = 30.0
+"""A source that is opened otherwise has so long to show a frame, and that it is inferred."""
+
+_LOOK_S: Final = 0.05
+
+OnProbation = Callable[[Mapping[SourceName, SourceStanding]], None]
+
+
+class Follower(Protocol):
+    """Something that goes by the policy. `adopt` takes effect at once, never waits and never fails."""
+
+    def adopt(self, policy: Policy) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What is in force now. `standings`: sources that were touched, and which version each runs by."""
+
+    policy: Policy
+    status: PolicyStatus
+    standings: Mapping[SourceName, SourceStanding]
+    code: Code | None = None
+    path: str | None = None
+    message: str = ""
+
+
+class Reconciler:
+    """Used on the event loop, one policy at a time. `policy` is what runs.
+
+    `capture` makes a source's capture, ready to be started; `prepare` compiles what a policy's followers need
+    before anything is changed, and raises RefusedError; `mixture` validates a policy put together here.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        swap: ModelSwap,
+        sources: Sources,
+        capture: Callable[[SourceName, Policy], Runnable],
+        alter: Callable[[SourceName, Policy], None],
+        prepare: Callable[[Policy], None],
+        followers: Sequence[Follower],
+        mixture: Callable[[Policy, Mapping[SourceName, Policy]], Policy],
+        probe: Probe,
+        probe_s: float = PROBE_S,
+    ) -> None:
+        self.policy = policy
+        self._swap = swap
+        self._sources = sources
+        self._capture = capture
+        self._alter = alter
+        self._prepare = prepare
+        self._followers = followers
+        self._mixture = mixture
+        self._probe = probe
+        self._probe_s = probe_s
+
+    async def apply(
+        self,
+        new: Policy,
+        *,
+        version: int,
+        before: Mapping[str, int],
+        look_at_files: bool,
+        on_probation: OnProbation,
+    ) -> Applied:
+        """Let `new`, which has this `version`, be in force, as far as its sources stand their probe.
+
+        `before`: the version by which each source has run until now.
+
+        Raises:
+            RefusedError: it cannot be; nothing has changed.
+        """
+        old = self.policy
+        self._prepare(new)
+        staged = await self._swap.stage(new, look_at_files=look_at_files)
+        changes = source_changes(old, new, reloaded=staged.loaded.keys())
+        touched = [*changes.added, *changes.reopened]
+        was_well = {name for name in changes.reopened if self._probe.is_well(name)}
+        await self._move_to(staged, changes)
+        standings = {name: SourceStanding(version=version, status="probation") for name in touched}
+        if touched:
+            on_probation(dict(standings))
+        verdicts = await self._await_verdicts(touched)
+        for name, verdict in verdicts.items():
+            if verdict.passed:
+                standings[name] = SourceStanding(version=version, status="applied")
+            elif name not in was_well:
+                standings[name] = SourceStanding(version=version, status="waiting", code=verdict.code)
+        failed = {
+            name: verdict for name, verdict in verdicts.items() if name in was_well and not verdict.passed
+        }
+        if not failed:
+            return Applied(policy=new, status="applied", standings=standings)
+        for name, verdict in failed.items():
+            standings[name] = SourceStanding(
+                version=before.get(name, version), status="rolled_back", code=verdict.code
+            )
+        return await self._go_back(old, new, failed, standings)
+
+    async def _move_to(self, staged: Staged, changes: SourceChanges) -> None:
+        """What was staged takes over; sources that differ in where they come from are opened anew."""
+        self.policy = new = staged.policy
+        for name in (*changes.removed, *changes.reopened):
+            if name in self._sources.names:
+                await self._sources.stop(name, for_good=name in changes.removed)
+        gone = self._swap.take_over(staged)
+        for follower in self._followers:
+            follower.adopt(new)
+        for name in self._sources.names:
+            self._alter(name, new)
+        for name in (*changes.reopened, *changes.added):
+            self._start(name, new)
+        await self._swap.release(gone)
+
+    def _start(self, name: SourceName, policy: Policy) -> None:
+        self._probe.begin(name)
+        is_camera = self._probe.is_camera(policy.sources[name])
+        self._sources.start(name, self._capture(name, policy), is_camera=is_camera)
+
+    async def _await_verdicts(self, touched: Iterable[SourceName]) -> dict[SourceName, Verdict]:
+        """How each fares: as soon as it has shown itself, or has failed, or the time is over."""
+        waiting = set(touched)
+        verdicts: dict[SourceName, Verdict] = {}
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._probe_s
+        while waiting:
+            is_over = loop.time() >= deadline
+            for name in sorted(waiting):
+                verdict = self._probe.verdict(name, self.policy.sources[name], is_over=is_over)
+                if verdict is not None:
+                    verdicts[name] = verdict
+            waiting -= verdicts.keys()
+            if waiting:
+                await asyncio.sleep(_LOOK_S)
+        return verdicts
+
+    async def _go_back(
+        self,
+        old: Policy,
+        new: Policy,
+        failed: Mapping[SourceName, Verdict],
+        standings: Mapping[SourceName, SourceStanding],
+    ) -> Applied:
+        """Sources that were well before keep what they had; where that does not fit the rest, all does."""
+        first, verdict = next(iter(failed.items()))
+        told = f"source {first} failed its probe: {verdict.message}"
+        log.warning("policy.probe_failed", sources=sorted(failed), code=verdict.code, message=verdict.message)
+        try:
+            target = self._mixture(new, dict.fromkeys(failed, old))
+            self._prepare(target)
+            staged = await self._swap.stage(target, look_at_files=False)
+        except NanofleetError as error:
+            told += f"; and with what it had before, the rest does not fit: {error.message}"
+            target = old
+            self._prepare(target)
+            staged = await self._swap.stage(target, look_at_files=False)
+        await self._move_to(staged, source_changes(new, target, reloaded=staged.loaded.keys()))
+        return Applied(
+            policy=target,
+            status="rolled_back" if target == old else "partial",
+            standings=standings,
+            code=Code.PROBE if target != old else Code.ROLLED_BACK,
+            path=f"/policy/sources/{first}",
+            message=told,
+        )
