@@ -254,13 +254,20 @@ class Policy(Part):
 
         `beneath` is what the model's package says, below what the policy says of the model.
         """
+        layers = self.threshold_layers(source_name, beneath)
+        return replace(in_force(stated for _, stated in layers), floor=FLOOR)
+
+    def threshold_layers(
+        self, source_name: str, beneath: ThresholdPolicy | None = None
+    ) -> list[tuple[str, ThresholdPolicy]]:
+        """What states thresholds for a camera, the weakest first, by what a person calls it."""
         source = self.sources[source_name]
-        layers = [beneath or ThresholdPolicy()]
+        layers = [("model package", beneath or ThresholdPolicy())]
         if source.model:
-            layers.append(self.models[source.model].thresholds)
+            layers.append(("model", self.models[source.model].thresholds))
         if isinstance(source, CameraPart):
-            layers.append(source.thresholds)
-        return replace(in_force(layers), floor=FLOOR)
+            layers.append(("source", source.thresholds))
+        return layers
 
 
 class PolicyDocument(Part):

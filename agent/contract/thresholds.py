@@ -57,3 +57,17 @@ def in_force(layers: Iterable[ThresholdPolicy]) -> Thresholds:
         stated = {name: _OFF if least == "off" else least for name, least in layer.classes.items()}
         by_class = stated if "confidence" in given else by_class | stated
     return Thresholds(**merged, by_class=by_class)
+
+
+def origins(layers: Iterable[tuple[str, ThresholdPolicy]]) -> dict[str, str]:
+    """Where each part of `in_force` comes from: the name of its layer, or `default`.
+
+    Of a class that is named: under ``classes.NAME``.
+    """
+    found = dict.fromkeys(("confidence", "iou", "max_objects", "min_side_px"), "default")
+    for name, layer in layers:
+        given = layer.model_dump(exclude={"classes"}, exclude_none=True)
+        if "confidence" in given:
+            found = {part: where for part, where in found.items() if not part.startswith("classes.")}
+        found |= dict.fromkeys(given, name) | {f"classes.{each}": name for each in layer.classes}
+    return found
