@@ -12,6 +12,8 @@ from agent.domain.detections import Detections
 from agent.domain.errors import Code, RefusedError
 from agent.domain.ids import Stream
 from agent.domain.reading import Reading
+from agent.domain.rules.features import Scalar
+from agent.domain.rules.prepared import Expression
 from agent.domain.stamp import Stamp
 from agent.domain.thresholds import Thresholds
 
@@ -286,7 +288,7 @@ class ExpiredError(RefusedError):
 class ControlVerifier(Protocol):
     """Who may say what to this node.
 
-    Called on the event loop; takes a millisecond at most, and waits for nothing.
+    Called on the event loop; takes a millisecond or two at most, and waits for nothing.
     """
 
     def open(self, payload: bytes, *, kind: Literal["policy", "command"]) -> bytes:
@@ -358,6 +360,80 @@ class CommandLog(Protocol):
 
     def unfinished(self) -> Sequence[KeptCommand]:
         """What was entered and has not ended, in order. Asked before anything else, it was interrupted."""
+
+
+# --- rules ------------------------------------------------------------------------------------------
+
+
+class RuleCompiler(Protocol):
+    """From text to something that can be evaluated, once for each condition. Any thread."""
+
+    def compile(self, text: str, samples: Mapping[str, Sequence[Scalar]]) -> Expression:
+        """An expression in CEL over the names of `samples`, which are values that each may have.
+
+        Raises:
+            FaultyConditionError: it is none, gives something else than yes or no with such values, or takes
+                too long.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class StandingEvent:
+    """An event that was on. `identity` is that of its rule; `began_ns`: wall nanoseconds since 1970.
+
+    `severity` and `message` are as they were told.
+    """
+
+    event: str
+    identity: str
+    began_ns: int
+    severity: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the node has to remember of its events over restarts.
+
+    `events` that are on, by rule. `alarms`: the rules that ever kept an alarm, which may still stand at the
+    broker.
+    """
+
+    events: Mapping[str, StandingEvent] = field(default_factory=dict)
+    alarms: tuple[str, ...] = ()
+
+
+class StandingStore(Protocol):
+    """One thread at a time; waits for the disk."""
+
+    def load(self) -> Standing:
+        """What was kept last; nothing, where that is damaged."""
+
+    def keep(self, standing: Standing) -> None:
+        """On the disk itself when it returns, all or nothing.
+
+        Raises:
+            TransientError: the disk refuses; what was kept before stands.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyWish:
+    """What a person at the node wants: that a document is tried, or that any version may come next."""
+
+    document: PolicyDocument | None
+    forget_floor: bool = False
+
+
+class PolicyInbox(Protocol):
+    """One thread at a time; waits for the disk."""
+
+    def take(self) -> PolicyWish | None:
+        """What was left since the last time; it is not there any more.
+
+        Raises:
+            NanofleetError: it is no policy, or cannot be read.
+        """
 
 
 # --- outbox -----------------------------------------------------------------------------------------

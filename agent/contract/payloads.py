@@ -171,6 +171,63 @@ class Telemetry(StreamPayload):
     scores: tuple[ScoreValue, ...]
 
 
+class Evidence(Payload):
+    """Which messages of a stream an event rests on: from the first to the last, by their moments.
+
+    Sequence numbers are given later than an event is made; `monotonic_ms`, within one `boot`, is that of the
+    messages. Those of sensors hold several readings, and bear the moment of the last.
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    first: Annotated[Time, Field(alias="from")]
+    last: Annotated[Time, Field(alias="to")]
+    first_ms: Annotated[int, Field(ge=0, description="`monotonic_ms` of the first.")]
+    last_ms: Annotated[int, Field(ge=0, description="`monotonic_ms` of the last.")]
+
+
+class Event(StreamPayload):
+    """A rule began, goes on, or ended. The same `event` names it from begin to end.
+
+    An `update` may be the first that is heard of it, and an `end` may come without one, where the node was
+    killed between.
+    """
+
+    rule: str
+    event: Annotated[str, Field(description="ULID; the same from begin to end, also over restarts.")]
+    phase: Literal["begin", "update", "end"]
+    severity: Literal["info", "warning", "critical"]
+    message: str
+    began: Annotated[Time, Field(description="Since when the condition held.")]
+    ended: Annotated[Time | None, Field(description="Since when it did not any more.")]
+    reason: Annotated[
+        Literal["over", "schedule", "removed"] | None,
+        Field(
+            description="Why it ended: it held no more; its hours were over; its rule was removed or changed."
+        ),
+    ]
+    config_version: int
+    values: Annotated[
+        dict[str, float | bool | str | None],
+        Field(description="What the rule asked, as it is written there, and the answers; null: not known."),
+    ]
+    evidence: Annotated[
+        dict[str, Evidence],
+        Field(description="By stream. Empty where the event goes on from before a restart."),
+    ]
+
+
+class Alarm(Payload):
+    """An event that is on, retained at `alarms/{rule}`. An empty payload: there is none."""
+
+    v: V1 = 1
+    rule: str
+    event: str
+    severity: Literal["info", "warning", "critical"]
+    since: Time
+    message: str
+
+
 LossReason = Literal["evicted", "expired", "refused", "oversize", "damaged", "disk"]
 
 

@@ -39,6 +39,9 @@ def dangling_references(policy: object) -> Iterator[DanglingReference]:
                 if isinstance(camera, str) and camera not in cameras:
                     path = ("rules", name, "snapshot", index)
                     yield DanglingReference(path, camera, "camera", cameras)
+        for camera in _section(rule, "rates"):
+            if camera not in cameras:
+                yield DanglingReference(("rules", name, "rates", camera), camera, "camera", cameras)
 
 
 def _section(value: object, name: str | None = None) -> Mapping[str, object]:

@@ -88,6 +88,9 @@ class Topics:
     def desired(self) -> str:
         return self.below("config/desired")
 
+    def alarm(self, rule: str) -> str:
+        return self.below(f"alarms/{rule}")
+
     @property
     def acks(self) -> str:
         """The filter of what consumers say they have stored."""
@@ -136,6 +139,11 @@ def snapshots_stream(source: SourceName) -> Stream:
 def detections_stream(source: SourceName) -> Stream:
     """The stream of a camera's detections."""
     return Stream(f"detections/{source}")
+
+
+def events_stream(rule: str) -> Stream:
+    """The stream of a rule's events."""
+    return Stream(f"events/{rule}")
 
 
 def telemetry_stream(source: SourceName) -> Stream:

@@ -1,0 +1,75 @@
+"""What a policy has that a condition may speak of: cameras with their zones and lines, and sensors."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from agent.contract.policy import Policy
+from agent.contract.sources import CameraPart, ImagesCamera, SensorPart, SystemSensor
+from agent.domain.ids import SourceName
+from agent.domain.rules.knowledge import SILENT_AFTER_S, Silence
+
+_PERIODS_MISSED: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CameraWords:
+    """`classes` None: they are not known here. `excluding`: zones in which nothing counts."""
+
+    zones: frozenset[str]
+    excluding: frozenset[str]
+    lines: frozenset[str]
+    is_tracked: bool
+    classes: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Names by what they stand for."""
+
+    cameras: Mapping[SourceName, CameraWords]
+    sensors: frozenset[SourceName]
+
+    @property
+    def sources(self) -> frozenset[SourceName]:
+        return self.sensors | self.cameras.keys()
+
+
+def vocabulary_of(policy: Policy, classes: Mapping[str, Collection[str]] | None = None) -> Vocabulary:
+    """The names of `policy`; `classes`: by model, the names of what it finds, where that is known."""
+    known = classes or {}
+    return Vocabulary(
+        cameras={
+            SourceName(name): _camera_words(stanza, known.get(stanza.model or ""))
+            for name, stanza in policy.sources.items()
+            if isinstance(stanza, CameraPart)
+        },
+        sensors=frozenset(
+            SourceName(name) for name, stanza in policy.sources.items() if isinstance(stanza, SensorPart)
+        ),
+    )
+
+
+def silence_of(policy: Policy) -> Silence:
+    """After how long a source's last word is not known any more: three of its own periods, or 30 s."""
+    periods_s: dict[SourceName, float] = {}
+    for name, stanza in policy.sources.items():
+        match stanza:
+            case SystemSensor() | ImagesCamera():
+                periods_s[SourceName(name)] = stanza.every_s
+            case CameraPart(fps=float(fps)):
+                periods_s[SourceName(name)] = 1 / fps
+    return Silence(
+        {name: int(max(SILENT_AFTER_S, _PERIODS_MISSED * each) * 1e9) for name, each in periods_s.items()}
+    )
+
+
+def _camera_words(stanza: CameraPart, classes: Collection[str] | None) -> CameraWords:
+    excluding = frozenset(name for name, zone in stanza.zones.items() if zone.mode == "exclude")
+    return CameraWords(
+        zones=frozenset(stanza.zones) - excluding,
+        excluding=excluding,
+        lines=frozenset(getattr(stanza, "lines", ())),
+        is_tracked=getattr(stanza, "tracking", None) is not None,
+        classes=None if classes is None else frozenset(classes),
+    )

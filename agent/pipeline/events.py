@@ -1,0 +1,93 @@
+"""How an event is told: its message, and its alarm."""
+
+from collections.abc import Mapping
+
+from agent.contract import payloads
+from agent.contract.rules import Rule
+from agent.contract.topics import Topics, events_stream, expiry_s
+from agent.domain.ids import SourceName, Stream
+from agent.domain.rules.course import Change
+from agent.domain.stamp import Stamp, rfc3339
+from agent.ports import Clock, Draft, Publication, StandingEvent
+
+
+class EventWriter:
+    """Puts events into words. `expiry_s` and `config_version` are those of the policy in force."""
+
+    def __init__(self, *, topics: Topics, clock: Clock) -> None:
+        self._topics = topics
+        self._clock = clock
+        self.config_version = 0
+        self.expiry_s: int | None = None
+        self.streams: Mapping[SourceName, Stream] = {}
+
+    def message(self, change: Change, *, severity: str, text: str) -> Draft:
+        """The event's message, for the outbox."""
+        stream = events_stream(change.rule)
+        event = payloads.Event.model_validate(
+            {
+                **payloads.stream_head(
+                    self._topics, change.at, synced=self._clock.synced(), boot=self._clock.boot
+                ),
+                "rule": change.rule,
+                "event": change.event,
+                "phase": change.phase,
+                "severity": severity,
+                "message": text,
+                "began": rfc3339(change.began.wall_ns),
+                "ended": None if change.ended is None else rfc3339(change.ended.wall_ns),
+                "reason": change.reason,
+                "config_version": self.config_version,
+                "values": dict(change.values),
+                "evidence": {
+                    self.streams[source]: _evidence(first, last)
+                    for source, (first, last) in change.evidence.items()
+                    if source in self.streams
+                },
+            }
+        )
+        return Draft(
+            stream=stream,
+            priority="event",
+            body=payloads.encode(event),
+            made=self._clock.now(),
+            captured=change.at,
+            expiry_s=expiry_s(stream) if self.expiry_s is None else self.expiry_s,
+        )
+
+    def alarm(self, rule: str, standing: StandingEvent) -> Publication:
+        """The retained alarm of an event that is on."""
+        alarm = payloads.Alarm.model_validate(
+            {
+                "rule": rule,
+                "event": standing.event,
+                "severity": standing.severity,
+                "since": rfc3339(standing.began_ns),
+                "message": standing.message,
+            }
+        )
+        return Publication(self._topics.alarm(rule), payloads.encode(alarm), retain=True)
+
+    def no_alarm(self, rule: str) -> Publication:
+        """What takes a rule's alarm away."""
+        return Publication(self._topics.alarm(rule), b"", retain=True)
+
+
+def standing_of(change: Change, rule: Rule, identity: str) -> StandingEvent:
+    """What has to be remembered of an event that began."""
+    return StandingEvent(
+        event=change.event,
+        identity=identity,
+        began_ns=change.began.wall_ns,
+        severity=rule.severity,
+        message=rule.message,
+    )
+
+
+def _evidence(first: Stamp, last: Stamp) -> payloads.Evidence:
+    return payloads.Evidence(
+        first=rfc3339(first.wall_ns),
+        last=rfc3339(last.wall_ns),
+        first_ms=first.monotonic_ns // 1_000_000,
+        last_ms=last.monotonic_ns // 1_000_000,
+    )

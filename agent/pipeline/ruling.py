@@ -1,0 +1,270 @@
+"""From scenes, readings, scores and conditions to events, alarms and what else a rule does."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from agent.contract.event_id import new_event_id
+from agent.contract.policy import Policy
+from agent.contract.rules import Rule
+from agent.contract.topics import Topics
+from agent.domain.errors import Code, TransientError
+from agent.domain.ids import SourceName
+from agent.domain.reading import Reading, Score
+from agent.domain.rules.course import Change
+from agent.domain.rules.engine import TICK_S, Begun, Engine
+from agent.domain.scene import Scene
+from agent.domain.stamp import Stamp
+from agent.pipeline.announcements import Announcements
+from agent.pipeline.events import EventWriter, standing_of
+from agent.pipeline.rulebook import Prepared, prepare, prepare_what_can
+from agent.pipeline.supervise import Ticks, in_thread, ticking
+from agent.pipeline.waiting import wait_for_event
+from agent.ports import (
+    Clock,
+    Condition,
+    Metrics,
+    Outbox,
+    RuleCompiler,
+    Standing,
+    StandingEvent,
+    StandingStore,
+    Status,
+)
+
+log = structlog.get_logger(__name__)
+
+MOST_WAITING: Final = 256
+"""Events that wait for the disk; beyond, who brings news waits."""
+
+_MOST_ALARMS: Final = 1000
+_MOST_NAMED: Final = 5
+
+Classes = Mapping[str, Collection[str]]
+"""By model, the names of what it finds."""
+
+
+class Ruling:
+    """Judges by the rules of the policy in force. Used on the event loop.
+
+    Before an event is told, its name is on the disk: a process that starts again goes on with it. `snapshot`
+    is asked for a picture of a camera that goes with an event; `set_rates` hears the frames a second of
+    cameras which rules ask for now, all others go by their own.
+    """
+
+    def __init__(
+        self,
+        *,
+        compiler: RuleCompiler,
+        outbox: Outbox,
+        topics: Topics,
+        announcements: Announcements,
+        clock: Clock,
+        metrics: Metrics,
+        ticks: Ticks,
+        store: StandingStore,
+        standing: Standing,
+        on_condition: Condition,
+        snapshot: Callable[[SourceName, str], None],
+        set_rates: Callable[[Mapping[SourceName, float]], None],
+        classes: Callable[[], Classes] = dict,
+    ) -> None:
+        self._compiler = compiler
+        self._outbox = outbox
+        self._announcements = announcements
+        self._clock = clock
+        self._metrics = metrics
+        self._ticks = ticks
+        self._store = store
+        self._on_condition = on_condition
+        self._snapshot = snapshot
+        self._set_rates = set_rates
+        self._classes = classes
+        self._writer = EventWriter(topics=topics, clock=clock)
+        self._engine = Engine(now=clock.now(), new_id=lambda: new_event_id(clock.now().wall_ns))
+        self._prepared: tuple[Policy, Prepared] | None = None
+        self._stanzas: Mapping[str, Rule] = {}
+        self._sources: Collection[str] = ()
+        self._former: dict[str, StandingEvent] | None = dict(standing.events)
+        self._events: dict[str, StandingEvent] = dict(standing.events)
+        self._alarms: dict[str, None] = dict.fromkeys(standing.alarms)
+        self._rates: dict[SourceName, float] = {}
+        self._refused: dict[str, str] = {}
+        self._told_troubles: dict[str, str] | None = None
+        self._waiting: deque[tuple[Change, StandingEvent]] = deque()
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._closed = False
+
+    def prepare(self, policy: Policy) -> Prepared:
+        """Compile the rules of a policy that may be adopted next; nothing changes.
+
+        Raises:
+            RefusedError: the first rule that cannot serve, with the path to its condition.
+        """
+        prepared = prepare(policy, compiler=self._compiler, classes=self._classes())
+        self._prepared = (policy, prepared)
+        return prepared
+
+    def adopt(self, policy: Policy, *, config_version: int | None = None) -> None:
+        """Judge by these rules from now on; what is stated as before keeps its state.
+
+        A rule that cannot serve, which `prepare` would have refused, is left out and told in health.
+        """
+        ready, self._prepared = self._prepared, None
+        if ready is not None and ready[0] == policy:
+            prepared, self._refused = ready[1], {}
+        else:
+            prepared, refused = prepare_what_can(policy, compiler=self._compiler, classes=self._classes())
+            self._refused = {error.name: error.why for error in refused}
+        if config_version is not None:
+            self._writer.config_version = config_version
+        self._writer.expiry_s = policy.publish.expiry_s.get("events")
+        # What ends now tells where it was found by the sources of both policies.
+        self._writer.streams = {**self._writer.streams, **prepared.streams}
+        self._sources = policy.sources.keys()
+        former, self._former = self._former or {}, None
+        begun = {
+            name: Begun(each.event, each.identity, Stamp(each.began_ns, 0)) for name, each in former.items()
+        }
+        before, self._stanzas = self._stanzas, prepared.stanzas
+        self._take(self._engine.adopt(prepared.book, self._clock.now(), begun))
+        self._clear_alarms({*before, *self._alarms, *(n for n, rule in self._stanzas.items() if rule.alarm)})
+
+    @property
+    def config_version(self) -> int:
+        """Of the policy in force; told in every event."""
+        return self._writer.config_version
+
+    @config_version.setter
+    def config_version(self, version: int) -> None:
+        self._writer.config_version = version
+
+    async def on_scene(self, scene: Scene) -> None:
+        """A camera shows something; its message is in the outbox already."""
+        self._take(self._engine.on_scene(scene, self._clock.now()))
+        await self._wait_for_room()
+
+    async def on_readings(self, source: SourceName, readings: Sequence[Reading]) -> None:
+        """A sensor says something, oldest first."""
+        self._take(self._engine.on_readings(source, readings, self._clock.now()))
+        await self._wait_for_room()
+
+    async def on_score(self, source: SourceName, score: Score) -> None:
+        """A window of a sensor has been rated."""
+        self._take(self._engine.on_score(source, score, self._clock.now()))
+        await self._wait_for_room()
+
+    def on_condition(self, who: str, status: Status, _code: str | None, _message: str | None) -> None:
+        """A source or stage is well, or not; rules ask about sources only."""
+        if who in self._sources:
+            self._take(self._engine.on_condition(SourceName(who), status, self._clock.now()))
+
+    def close(self) -> None:
+        """Nothing more comes: tell what waits, and end. Events that are on stay so."""
+        self._closed = True
+        self._news.set()
+
+    async def run(self) -> None:
+        """Let time pass, and tell. Returns when closed and everything is in the outbox."""
+        while not (self._closed and not self._waiting):
+            self._ticks.tick("rules")
+            await wait_for_event(self._news, timeout_s=TICK_S)
+            self._news.clear()
+            if not self._closed:
+                self._take(self._engine.tick(self._clock.now()))
+                self._tell_troubles()
+            await self._tell_waiting()
+        self._ticks.retire("rules")
+
+    def _take(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if change.phase == "begin":
+                rule = self._stanzas[change.rule]
+                identity = self._engine.identity_of(change.rule)
+                self._events[change.rule] = standing_of(change, rule, identity)
+            standing = self._events[change.rule]
+            self._waiting.append((change, standing))
+            if change.phase == "end":
+                del self._events[change.rule]
+        if changes:
+            self._news.set()
+            self._metrics.gauge("rules_active", len(self._events))
+            self._follow_rates()
+
+    def _follow_rates(self) -> None:
+        rates: dict[SourceName, float] = {}
+        for name in self._events:
+            rule = self._stanzas.get(name)
+            for camera, fps in rule.rates.items() if rule is not None else ():
+                rates[SourceName(camera)] = max(fps, rates.get(SourceName(camera), 0.0))
+        if rates != self._rates:
+            self._rates = rates
+            self._set_rates(dict(rates))
+
+    async def _wait_for_room(self) -> None:
+        while len(self._waiting) >= MOST_WAITING:
+            self._room.clear()
+            await ticking(self._ticks, "eventing", self._room.wait())
+
+    async def _tell_waiting(self) -> None:
+        if not self._waiting:
+            return
+        batch = len(self._waiting)
+        await self._keep()
+        for _ in range(batch):
+            change, standing = self._waiting[0]
+            draft = self._writer.message(change, severity=standing.severity, text=standing.message)
+            await ticking(self._ticks, "rules", self._outbox.append(draft))
+            self._waiting.popleft()
+            self._room.set()
+            self._metrics.count("rule_events_total", rule=change.rule, phase=change.phase)
+            self._act(change, standing)
+
+    def _act(self, change: Change, standing: StandingEvent) -> None:
+        rule = self._stanzas.get(change.rule)
+        if change.phase == "end":
+            self._clear_alarms({change.rule} & self._alarms.keys())
+        elif rule is not None and rule.alarm and self._events.get(change.rule) == standing:
+            self._announcements.retain(self._writer.alarm(change.rule, standing))
+        if change.phase == "begin" and rule is not None:
+            for camera in rule.snapshot:
+                self._snapshot(SourceName(camera), change.event)
+
+    def _clear_alarms(self, rules: Collection[str]) -> None:
+        """Take away the alarms of those that have no event on."""
+        for name in sorted(rules):
+            if name not in self._events:
+                self._announcements.retain(self._writer.no_alarm(name))
+
+    async def _keep(self) -> None:
+        for name in self._events:
+            rule = self._stanzas.get(name)
+            if rule is not None and rule.alarm:
+                self._alarms.pop(name, None)
+                self._alarms[name] = None
+        standing = Standing(events=dict(self._events), alarms=tuple(self._alarms)[-_MOST_ALARMS:])
+        try:
+            await ticking(
+                self._ticks, "rules", in_thread("standing-events", lambda: self._store.keep(standing))
+            )
+        except TransientError as error:
+            # Told all the same: what a restart would make of it is less than silence.
+            log.warning("rules.standing_not_kept", code=error.code, message=error.message)
+
+    def _tell_troubles(self) -> None:
+        troubles = {**self._refused, **self._engine.troubles}
+        if troubles == self._told_troubles:
+            return
+        self._told_troubles = troubles
+        if not troubles:
+            self._on_condition("rules", "ok", None, None)
+            return
+        named = "; ".join(f"{name}: {why}" for name, why in sorted(troubles.items())[:_MOST_NAMED])
+        more = f" and {len(troubles) - _MOST_NAMED} more" if len(troubles) > _MOST_NAMED else ""
+        self._on_condition(
+            "rules", "degraded", Code.SCHEMA, f"rules that do not hold for a fault: {named}{more}"
+        )
