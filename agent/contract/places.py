@@ -7,6 +7,11 @@ from urllib.parse import urlsplit
 
 from agent.domain.ids import NAME_RULE, is_name
 
+_AMBIGUOUS = re.compile(r"[\s\\\x00-\x1f\x7f]")
+"""What one reader of addresses drops, another takes for a slash, and a third for a part of the host."""
+
+_HOST = re.compile(r"[\w.-]+")
+
 _DEVICE = re.compile(r"(video\d{1,3}|v4l/by-(id|path)/[A-Za-z0-9._:+-]+)")
 
 
@@ -60,8 +65,8 @@ def check_url(text: str) -> str:
     """`text`, if it is an address of a stream with a host and without credentials.
 
     Raises:
-        ValueError: the scheme is not rtsp, rtsps, http or https, the host is missing, or it has credentials.
-            The message does not repeat the address, which may hold a password.
+        ValueError: the scheme is not rtsp, rtsps, http or https, the host is missing, it has credentials, or
+            it could be read in two ways. The message does not repeat the address, which may hold a password.
     """
     try:
         url = urlsplit(text)
@@ -70,6 +75,11 @@ def check_url(text: str) -> str:
         raise ValueError("this is no address: its host or its port is not of the right form") from error
     if url.username is not None or url.password is not None:
         raise ValueError("credentials do not belong into a policy; name a secret of Settings with `secret`")
+    if _AMBIGUOUS.search(text) or not (host is None or ":" in host or _HOST.fullmatch(host)):
+        raise ValueError(
+            "this address could be read in two ways; blanks and backslashes are written as %20 and %5C, and "
+            "a host name has letters, digits, '-', '_' and '.' alone"
+        )
     if url.scheme not in {"rtsp", "rtsps", "http", "https"} or not host:
         raise ValueError(
             "an address such as rtsp://camera.example:554/stream is wanted (rtsp, rtsps, http or https)"
