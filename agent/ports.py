@@ -352,7 +352,7 @@ class CommandLog(Protocol):
         """
 
     def finish(self, command_id: str, outcome: CommandOutcome) -> None:
-        """Keep how a command ended that was entered: on the disk itself when it returns.
+        """Keep how a command ended that was entered, on the disk itself when it returns; else nothing.
 
         Raises:
             TransientError: the disk refuses; after a restart the command counts as interrupted.

@@ -89,6 +89,12 @@ def test_what_had_not_ended_is_found_by_the_next_process(make: Make) -> None:
     assert [(kept.op, kept.id) for kept in make().unfinished()] == [("snapshot", "a"), ("snapshot", "c")]
 
 
+def test_what_was_not_entered_cannot_end(make: Make) -> None:
+    commands = make()
+    commands.finish("a", DONE)
+    assert commands.enter("ping", "a") is None
+
+
 def test_beyond_its_bound_no_more_may_run(make: Make) -> None:
     commands = make()
     for number in range(5):

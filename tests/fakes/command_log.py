@@ -40,7 +40,8 @@ class FakeCommandLog:
 
     def finish(self, command_id: str, outcome: CommandOutcome) -> None:
         self._need_disk()
-        self.kept[command_id] = replace(self.kept[command_id], outcome=outcome)
+        if command_id in self.kept:
+            self.kept[command_id] = replace(self.kept[command_id], outcome=outcome)
 
     def unfinished(self) -> Sequence[KeptCommand]:
         self._need_disk()
