@@ -10,11 +10,13 @@ from agent.contract.policy import Policy
 from agent.contract.sources import SensorPart
 from agent.contract.topics import Topics, detections_stream, expiry_s, telemetry_stream
 from agent.domain.ids import SourceName
+from agent.domain.scene import Scene, Sighting
 from agent.domain.stamp import Stamp, rfc3339
 from agent.pipeline.frame_message import frame_message
 from agent.pipeline.gathering import Gathered
 from agent.pipeline.handover import Handover
 from agent.pipeline.results import FrameResult, Result, SensorReadings, WindowResult
+from agent.pipeline.ruling import Ruling
 from agent.pipeline.supervise import Ticks, ticking
 from agent.ports import Clock, Draft, Metrics, Outbox
 
@@ -57,6 +59,7 @@ class Eventing:
         config_version: int,
         publish_empty: bool,
         expiry_overrides_s: Mapping[str, int],
+        ruling: Ruling | None = None,
     ) -> None:
         self._results = results
         self._outbox = outbox
@@ -69,6 +72,7 @@ class Eventing:
         """Of the policy in force; told in every message."""
         self._publish_empty = publish_empty
         self._expiry_overrides_s = expiry_overrides_s
+        self._ruling = ruling
         self._gathered: dict[SourceName, Gathered] = {}
 
     def adopt(self, policy: Policy) -> None:
@@ -84,17 +88,34 @@ class Eventing:
             match await self._results.get(timeout_s=_TICK_S):
                 case FrameResult() as result:
                     await self._on_frame(result)
+                    await self._judge(result)
                 case WindowResult() as result:
                     await self._on_score(result)
+                    await self._judge(result)
                 case SensorReadings() as readings:
                     await self._on_readings(readings)
+                    await self._judge(readings)
                 case None:
                     await self._report_overdue()
                 case never:
                     assert_never(never)
         for source in list(self._gathered):
             await self._report(source)
+        if self._ruling is not None:
+            self._ruling.close()
         self._ticks.retire("eventing")
+
+    async def _judge(self, result: Result) -> None:
+        """By the rules, after its message: an event follows what it rests on."""
+        match result:
+            case _ if self._ruling is None:
+                return
+            case FrameResult():
+                await self._ruling.on_scene(_scene(result))
+            case WindowResult():
+                await self._ruling.on_score(result.source, result.score)
+            case SensorReadings():
+                await self._ruling.on_readings(result.source, result.readings)
 
     async def _on_frame(self, result: FrameResult) -> None:
         self._metrics.count("frames_inferred_total", source=result.source)
@@ -199,6 +220,27 @@ class Eventing:
 
     def _head(self, at: Stamp) -> payloads.StreamHead:
         return payloads.stream_head(self._topics, at, synced=self._clock.synced(), boot=self._clock.boot)
+
+
+def _scene(result: FrameResult) -> Scene:
+    """What was found, neither tracked nor held against zones."""
+    width_px, height_px = result.width_px, result.height_px
+    names = result.model.class_names
+    found = result.detections
+    return Scene(
+        source=result.source,
+        at=result.captured,
+        objects=tuple(
+            Sighting(
+                class_name=names.get(class_id, str(class_id)),
+                confidence=confidence,
+                box=(x1 / width_px, y1 / height_px, x2 / width_px, y2 / height_px),
+            )
+            for class_id, confidence, (x1, y1, x2, y2) in zip(
+                found.class_id.tolist(), found.confidence.tolist(), found.boxes.tolist(), strict=True
+            )
+        ),
+    )
 
 
 def _score(result: WindowResult) -> payloads.ScoreValue:

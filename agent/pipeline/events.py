@@ -12,16 +12,15 @@ from agent.ports import Clock, Draft, Publication, StandingEvent
 
 
 class EventWriter:
-    """Puts events into words. `expiry_s` and `config_version` are those of the policy in force."""
+    """Puts events into words. `expiry_s` and `streams` are those of the policy in force."""
 
     def __init__(self, *, topics: Topics, clock: Clock) -> None:
         self._topics = topics
         self._clock = clock
-        self.config_version = 0
         self.expiry_s: int | None = None
         self.streams: Mapping[SourceName, Stream] = {}
 
-    def message(self, change: Change, *, severity: str, text: str) -> Draft:
+    def message(self, change: Change, standing: StandingEvent, *, config_version: int) -> Draft:
         """The event's message, for the outbox."""
         stream = events_stream(change.rule)
         event = payloads.Event.model_validate(
@@ -32,12 +31,12 @@ class EventWriter:
                 "rule": change.rule,
                 "event": change.event,
                 "phase": change.phase,
-                "severity": severity,
-                "message": text,
+                "severity": standing.severity,
+                "message": standing.message,
                 "began": rfc3339(change.began.wall_ns),
                 "ended": None if change.ended is None else rfc3339(change.ended.wall_ns),
                 "reason": change.reason,
-                "config_version": self.config_version,
+                "config_version": config_version,
                 "values": dict(change.values),
                 "evidence": {
                     self.streams[source]: _evidence(first, last)

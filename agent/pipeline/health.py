@@ -17,7 +17,7 @@ from agent.pipeline.announcements import Announcements
 from agent.pipeline.mailbox import MailboxStatistics
 from agent.pipeline.supervise import Ticks, in_thread, ticking
 from agent.pipeline.waiting import wait_for_event
-from agent.ports import Clock, Metrics, Outbox, Publication, Status
+from agent.ports import Clock, Condition, Metrics, Outbox, Publication, Status
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +76,7 @@ class Health:
         self._scrub = scrub
         self._started_ns = clock.now().monotonic_ns
         self._conditions: dict[str, payloads.Condition] = {}
+        self._listener: Condition | None = None
         self._last_beat_ns = self._started_ns
         self._last_flow: Mapping[SourceName, MailboxStatistics] = {}
 
@@ -99,6 +100,12 @@ class Health:
         self._conditions[who] = payloads.Condition(status=status, code=code, message=message, since=since)
         self._metrics.gauge("healthy", float(status == "ok"), who=who)
         self._say_health(now)
+        if self._listener is not None:
+            self._listener(who, status, code, message)
+
+    def heard_by(self, listener: Condition) -> None:
+        """Who hears of every change, after it was told."""
+        self._listener = listener
 
     def condition_of(self, who: str) -> payloads.Condition | None:
         """What a source or stage said last."""

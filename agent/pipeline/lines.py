@@ -44,13 +44,16 @@ class CameraLine:
     weight: int
     max_staleness_ns: int
     min_interval_ns: int
+    asked_interval_ns: int | None = None
+    """In place of the other, while somebody asks for it."""
     served: float = 0.0
     due_ns: int = 0
     waited_ns: int = 0
 
     @property
     def interval_ns(self) -> int:
-        return self.min_interval_ns * max(self.mailbox.keep_one_of, 1)
+        own_ns = self.min_interval_ns if self.asked_interval_ns is None else self.asked_interval_ns
+        return own_ns * max(self.mailbox.keep_one_of, 1)
 
     @property
     def is_held_back(self) -> bool:

@@ -1,6 +1,7 @@
 """From scenes, readings, scores and conditions to events, alarms and what else a rule does."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
@@ -20,7 +21,7 @@ from agent.domain.scene import Scene
 from agent.domain.stamp import Stamp
 from agent.pipeline.announcements import Announcements
 from agent.pipeline.events import EventWriter, standing_of
-from agent.pipeline.rulebook import Prepared, prepare, prepare_what_can
+from agent.pipeline.rulebook import Prepared, RuleRefusedError, prepare_what_can
 from agent.pipeline.supervise import Ticks, in_thread, ticking
 from agent.pipeline.waiting import wait_for_event
 from agent.ports import (
@@ -43,9 +44,6 @@ MOST_WAITING: Final = 256
 _MOST_ALARMS: Final = 1000
 _MOST_NAMED: Final = 5
 
-Classes = Mapping[str, Collection[str]]
-"""By model, the names of what it finds."""
-
 
 class Ruling:
     """Judges by the rules of the policy in force. Used on the event loop.
@@ -66,11 +64,9 @@ class Ruling:
         metrics: Metrics,
         ticks: Ticks,
         store: StandingStore,
-        standing: Standing,
         on_condition: Condition,
         snapshot: Callable[[SourceName, str], None],
         set_rates: Callable[[Mapping[SourceName, float]], None],
-        classes: Callable[[], Classes] = dict,
     ) -> None:
         self._compiler = compiler
         self._outbox = outbox
@@ -82,15 +78,16 @@ class Ruling:
         self._on_condition = on_condition
         self._snapshot = snapshot
         self._set_rates = set_rates
-        self._classes = classes
+        self.config_version = 0
+        """Of the policy in force; told in every event."""
         self._writer = EventWriter(topics=topics, clock=clock)
         self._engine = Engine(now=clock.now(), new_id=lambda: new_event_id(clock.now().wall_ns))
-        self._prepared: tuple[Policy, Prepared] | None = None
+        self._ready: tuple[Policy, Prepared, list[RuleRefusedError]] | None = None
         self._stanzas: Mapping[str, Rule] = {}
         self._sources: Collection[str] = ()
-        self._former: dict[str, StandingEvent] | None = dict(standing.events)
-        self._events: dict[str, StandingEvent] = dict(standing.events)
-        self._alarms: dict[str, None] = dict.fromkeys(standing.alarms)
+        self._events: dict[str, StandingEvent] = {}
+        self._alarms: dict[str, None] = {}
+        self._kept = Standing()
         self._rates: dict[SourceName, float] = {}
         self._refused: dict[str, str] = {}
         self._told_troubles: dict[str, str] | None = None
@@ -99,49 +96,38 @@ class Ruling:
         self._room = asyncio.Event()
         self._closed = False
 
-    def prepare(self, policy: Policy) -> Prepared:
-        """Compile the rules of a policy that may be adopted next; nothing changes.
+    async def begin(self, policy: Policy) -> None:
+        """Judge by this first policy; events of the process before go on, or end. Await it once, first."""
+        with contextlib.suppress(RuleRefusedError):  # `adopt` tells in health what is left out
+            await in_thread("rules", lambda: self.prepare(policy))
+        standing = self._kept = await in_thread("standing-events", self._store.load)
+        self._events = dict(standing.events)
+        self._alarms = dict.fromkeys(standing.alarms)
+        self._adopt(
+            policy,
+            {
+                name: Begun(each.event, each.identity, Stamp(each.began_ns, 0))
+                for name, each in standing.events.items()
+            },
+        )
+
+    def prepare(self, policy: Policy) -> None:
+        """Compile the rules of a policy that may be adopted next; nothing changes. In any thread.
 
         Raises:
-            RefusedError: the first rule that cannot serve, with the path to its condition.
+            RuleRefusedError: the first rule that cannot serve, with the path to its condition.
         """
-        prepared = prepare(policy, compiler=self._compiler, classes=self._classes())
-        self._prepared = (policy, prepared)
-        return prepared
+        prepared, refused = prepare_what_can(policy, compiler=self._compiler)
+        self._ready = (policy, prepared, refused)
+        if refused:
+            raise refused[0]
 
-    def adopt(self, policy: Policy, *, config_version: int | None = None) -> None:
+    def adopt(self, policy: Policy) -> None:
         """Judge by these rules from now on; what is stated as before keeps its state.
 
-        A rule that cannot serve, which `prepare` would have refused, is left out and told in health.
+        A rule that cannot serve, which `prepare` refuses, is left out and told in health.
         """
-        ready, self._prepared = self._prepared, None
-        if ready is not None and ready[0] == policy:
-            prepared, self._refused = ready[1], {}
-        else:
-            prepared, refused = prepare_what_can(policy, compiler=self._compiler, classes=self._classes())
-            self._refused = {error.name: error.why for error in refused}
-        if config_version is not None:
-            self._writer.config_version = config_version
-        self._writer.expiry_s = policy.publish.expiry_s.get("events")
-        # What ends now tells where it was found by the sources of both policies.
-        self._writer.streams = {**self._writer.streams, **prepared.streams}
-        self._sources = policy.sources.keys()
-        former, self._former = self._former or {}, None
-        begun = {
-            name: Begun(each.event, each.identity, Stamp(each.began_ns, 0)) for name, each in former.items()
-        }
-        before, self._stanzas = self._stanzas, prepared.stanzas
-        self._take(self._engine.adopt(prepared.book, self._clock.now(), begun))
-        self._clear_alarms({*before, *self._alarms, *(n for n, rule in self._stanzas.items() if rule.alarm)})
-
-    @property
-    def config_version(self) -> int:
-        """Of the policy in force; told in every event."""
-        return self._writer.config_version
-
-    @config_version.setter
-    def config_version(self, version: int) -> None:
-        self._writer.config_version = version
+        self._adopt(policy, {})
 
     async def on_scene(self, scene: Scene) -> None:
         """A camera shows something; its message is in the outbox already."""
@@ -158,7 +144,7 @@ class Ruling:
         self._take(self._engine.on_score(source, score, self._clock.now()))
         await self._wait_for_room()
 
-    def on_condition(self, who: str, status: Status, _code: str | None, _message: str | None) -> None:
+    def on_condition(self, who: str, status: Status, code: str | None, message: str | None) -> None:  # noqa: ARG002 told to all
         """A source or stage is well, or not; rules ask about sources only."""
         if who in self._sources:
             self._take(self._engine.on_condition(SourceName(who), status, self._clock.now()))
@@ -179,6 +165,21 @@ class Ruling:
                 self._tell_troubles()
             await self._tell_waiting()
         self._ticks.retire("rules")
+
+    def _adopt(self, policy: Policy, begun: Mapping[str, Begun]) -> None:
+        ready, self._ready = self._ready, None
+        if ready is not None and ready[0] == policy:
+            _, prepared, refused = ready
+        else:
+            prepared, refused = prepare_what_can(policy, compiler=self._compiler)
+        self._refused = {error.name: error.why for error in refused}
+        self._writer.expiry_s = policy.publish.expiry_s.get("events")
+        # What ends now tells where it was found by the sources of both policies.
+        self._writer.streams = {**self._writer.streams, **prepared.streams}
+        self._sources = policy.sources.keys()
+        before, self._stanzas = self._stanzas, prepared.stanzas
+        self._take(self._engine.adopt(prepared.book, self._clock.now(), begun))
+        self._clear_alarms({*before, *self._alarms, *(n for n, rule in self._stanzas.items() if rule.alarm)})
 
     def _take(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -217,7 +218,7 @@ class Ruling:
         await self._keep()
         for _ in range(batch):
             change, standing = self._waiting[0]
-            draft = self._writer.message(change, severity=standing.severity, text=standing.message)
+            draft = self._writer.message(change, standing, config_version=self.config_version)
             await ticking(self._ticks, "rules", self._outbox.append(draft))
             self._waiting.popleft()
             self._room.set()
@@ -247,6 +248,9 @@ class Ruling:
                 self._alarms.pop(name, None)
                 self._alarms[name] = None
         standing = Standing(events=dict(self._events), alarms=tuple(self._alarms)[-_MOST_ALARMS:])
+        if standing == self._kept:
+            return
+        self._kept = standing
         try:
             await ticking(
                 self._ticks, "rules", in_thread("standing-events", lambda: self._store.keep(standing))

@@ -78,6 +78,7 @@ class Scheduler:
         self._busy: set[int] = set()
         self._sheds = False
         self._lines = _Lines()
+        self._asked: dict[SourceName, int] = {}
         self._lanes: int | None = None
         self._scale = 1.0
         self._closed = False
@@ -111,6 +112,7 @@ class Scheduler:
         )
         with self._lock:
             line.served = self._virtual_time
+            line.asked_interval_ns = self._asked.get(source)
             self._lines.cameras[source] = line
         return mailbox
 
@@ -146,6 +148,15 @@ class Scheduler:
             line.max_staleness_ns = int(max_staleness_s * 1e9)
             line.min_interval_ns = int(1e9 / fps) if fps else 0
             line.due_ns = min(line.due_ns, self._now_ns() + line.interval_ns)
+            self._filled.notify_all()
+
+    def ask_rates(self, fps: Mapping[SourceName, float]) -> None:
+        """Serve these cameras at most so often, in place of what was said of each; all others as was said."""
+        with self._lock:
+            self._asked = {source: int(1e9 / rate) for source, rate in fps.items()}
+            for source, line in self._lines.cameras.items():
+                line.asked_interval_ns = self._asked.get(source)
+                line.due_ns = min(line.due_ns, self._now_ns() + line.interval_ns)
             self._filled.notify_all()
 
     def remove(self, source: SourceName) -> None:
