@@ -9,6 +9,7 @@ import structlog
 
 from agent import __version__, assembly
 from agent.adapters import heap
+from agent.adapters.cel import CelRuleCompiler
 from agent.adapters.metrics.prometheus import PrometheusMetrics
 from agent.adapters.mqtt import MqttLink
 from agent.adapters.outbox import SqliteOutbox
@@ -22,12 +23,10 @@ from agent.captures import Captures
 from agent.contract import payloads
 from agent.contract.policy import PolicyDocument
 from agent.contract.topics import Topics
+from agent.control_plane import ControlPlane
 from agent.domain.ids import SourceName
 from agent.ending import Ending, Stages
 from agent.pipeline.announcements import Announcements
-from agent.pipeline.control.policy import PolicyControl
-from agent.pipeline.control.reconcile import Reconciler
-from agent.pipeline.control.reporting import Reporting
 from agent.pipeline.delivery import Delivery
 from agent.pipeline.eventing import Eventing, reports_of
 from agent.pipeline.handover import Handover
@@ -38,6 +37,7 @@ from agent.pipeline.keeping import Keeping
 from agent.pipeline.overload import Overload
 from agent.pipeline.renewal import Renewal
 from agent.pipeline.results import Result
+from agent.pipeline.ruling import Ruling
 from agent.pipeline.scheduler import Scheduler
 from agent.pipeline.shadow import ShadowPlan, Shadows
 from agent.pipeline.sources import Sources
@@ -46,7 +46,7 @@ from agent.pipeline.swap import Load, Models, ModelSwap
 from agent.pipeline.timekeeping import Timekeeping
 from agent.pipeline.upgrading import Upgrading
 from agent.policies import FirstPolicy, Policies
-from agent.ports import Inbound, ModelUpgrade
+from agent.ports import Inbound, ModelUpgrade, StandingStore
 from agent.serving.lane_plan import LanePlan
 from agent.serving.model_loading import digest_of
 from agent.settings import Settings
@@ -83,6 +83,7 @@ class Agent:
         record: RunRecord,
         info: payloads.Info,
         scrub: Callable[[str], str],
+        standing: StandingStore,
     ) -> None:
         document = first.document
         policy = document.policy
@@ -165,6 +166,21 @@ class Agent:
             ticks=self.ticks,
             on_condition=self.health.report,
         )
+        self.ruling = Ruling(
+            compiler=CelRuleCompiler(),
+            outbox=outbox,
+            topics=topics,
+            announcements=self.announcements,
+            clock=clock,
+            metrics=metrics,
+            ticks=self.ticks,
+            store=standing,
+            on_condition=self.health.report,
+            snapshot=lambda _source, _event: None,
+            set_rates=self.scheduler.ask_rates,
+        )
+        self.ruling.config_version = document.version
+        self.health.heard_by(self.ruling.on_condition)
         self.eventing = Eventing(
             results=self.results,
             outbox=outbox,
@@ -176,6 +192,7 @@ class Agent:
             config_version=document.version,
             publish_empty=policy.publish.detections == "always",
             expiry_overrides_s={str(stream): seconds for stream, seconds in policy.publish.expiry_s.items()},
+            ruling=self.ruling,
         )
         self.keeping = Keeping(
             until=policy.publish.keep_until,
@@ -201,7 +218,7 @@ class Agent:
             on_condition=self.health.report,
             on_inbound=self._on_inbound,
             on_connected=self._on_connected,
-            subscriptions=(topics.desired, topics.acks),
+            subscriptions=ControlPlane.subscriptions_of(topics),
         )
         self.timekeeping = Timekeeping(known=known_time, on_condition=self.health.report)
         certificates = link.watch()
@@ -227,32 +244,21 @@ class Agent:
             clock=clock,
             metrics=metrics,
         )
-        self.policies = PolicyControl(
-            store=policies.store,
-            journal=first.journal,
-            document=document,
-            origin=first.origin,
-            pending=first.pending,
-            reconciler=Reconciler(
-                policy=policy,
-                swap=self.swap,
-                sources=self.sources,
-                capture=self.captures.make,
-                alter=self.captures.alter,
-                prepare=lambda _policy: None,
-                followers=[self.health, self.eventing, self.keeping, self.delivery, self.overload],
-                mixture=policies.mixture,
-                probe=self.captures.probe(),
-            ),
-            read=policies.read,
-            check=policies.check,
-            reporting=Reporting(topics=topics, announcements=self.announcements),
+        self.control = ControlPlane(
+            first=first,
+            policies=policies,
+            topics=topics,
+            announcements=self.announcements,
+            swap=self.swap,
+            sources=self.sources,
+            captures=self.captures,
+            keeping=self.keeping,
+            prepare=self.ruling.prepare,
+            followers=[self.health, self.eventing, self.ruling, self.keeping, self.delivery, self.overload],
             clock=clock,
             on_condition=self.health.report,
             on_applied=self._on_applied,
         )
-        self._rereading = policies.rereading
-        self._desired_topic = topics.desired
         self.ending = Ending(
             sources=self.sources,
             scheduler=self.scheduler,
@@ -268,12 +274,16 @@ class Agent:
             ExceptionGroup: a stage ended unexpectedly; all others were cancelled.
         """
         quiet = asyncio.Event()
+        await self.ruling.begin(self.control.policies.document.policy)
         async with asyncio.TaskGroup() as group:
             self.sources.attach(lambda capture, name: group.create_task(capture, name=name))
-            self.captures.start_all(self.policies.document.policy)
+            self.captures.start_all(self.control.policies.document.policy)
             stages: Stages = {
                 "inference": [group.create_task(self.worker.run(), name="inference")],
-                "eventing": [group.create_task(self.eventing.run(), name="eventing")],
+                "eventing": [
+                    group.create_task(self.eventing.run(), name="eventing"),
+                    group.create_task(self.ruling.run(), name="rules"),
+                ],
                 "delivery": [group.create_task(self.delivery.run(), name="delivery")],
             }
             group.create_task(self.health.run(quiet), name="health")
@@ -284,8 +294,10 @@ class Agent:
             if self.renewal is not None:
                 group.create_task(self.renewal.run(stop), name="renewal")
             upgrading = group.create_task(self.upgrading.run(), name="upgrading")
-            policies = group.create_task(self.policies.run(), name="policies")
-            rereading = group.create_task(self._reread(), name="rereading")
+            control = [
+                group.create_task(coroutine, name=name)
+                for name, coroutine in self.control.coroutines(stop).items()
+            ]
             group.create_task(
                 measure_loop_lag(clock=self._clock, metrics=self._metrics, stop=quiet), name="loop-lag"
             )
@@ -296,7 +308,7 @@ class Agent:
             self._notifier.ready()
             log.info("agent.started", sources=list(self.sources.names), version=__version__)
             await stop.wait()
-            for ending in (upgrading, policies, rereading):
+            for ending in (upgrading, *control):
                 ending.cancel()
             log.info("agent.stopping")
             self._notifier.stopping()
@@ -337,22 +349,13 @@ class Agent:
         self.introduction.connected(outage)
         self.keeping.connected()
 
+    def _on_inbound(self, inbound: Inbound) -> None:
+        self.control.receive(inbound)
+
     def _on_sendable(self) -> None:
         self.delivery.send_again()
 
     def _on_applied(self, document: PolicyDocument) -> None:
         self.eventing.config_version = self.health.config_version = document.version
+        self.ruling.config_version = document.version
         self.introduction.applied(document.version)
-
-    def _on_inbound(self, inbound: Inbound) -> None:
-        if inbound.topic != self._desired_topic:
-            self.keeping.receive(inbound)
-        elif inbound.payload:  # an empty one takes the retained document away, and changes nothing
-            self.policies.want(inbound.payload)
-
-    async def _reread(self) -> None:
-        """The policy's file is read again whenever somebody asks for it."""
-        while True:
-            await self._rereading.asked.wait()
-            self._rereading.asked.clear()
-            await self.policies.reread(self._rereading.read)

@@ -11,7 +11,9 @@ from agent.adapters import heap
 from agent.adapters.http.server import HttpServer
 from agent.adapters.metrics.prometheus import PrometheusMetrics
 from agent.adapters.outbox import SqliteOutbox
+from agent.adapters.policy_inbox import FilePolicyInbox
 from agent.adapters.policy_store import FilePolicyStore
+from agent.adapters.standing import FileStandingStore
 from agent.adapters.system.clock import SystemClock
 from agent.adapters.system.limits import read_limits
 from agent.adapters.system.memory import peak_memory_mb
@@ -32,7 +34,7 @@ from agent.policies import (
     Rereading,
     check_permitted,
     first_policy,
-    read_desired,
+    read_policy,
     without_first,
 )
 from agent.ports import Condition, ModelUpgrade, Status
@@ -48,6 +50,7 @@ from agent.serving.model_loading import (
 )
 from agent.settings import Settings, UnixSocket
 from agent.settings.advice import advice_on_policy, advice_on_settings
+from agent.trust import control_verifier
 
 log = structlog.get_logger(__name__)
 
@@ -97,6 +100,7 @@ async def run_agent(
         log.info("agent.stopped_while_loading")
         return None
     plan, document = loaded.plan, first.document
+    verifier = await in_thread("control-keys", lambda: control_verifier(settings, clock=clock))
     known_time = await in_thread("time-floor", lambda: TimeFloor(state_dir=settings.state_dir, clock=clock))
     link = await in_thread("link", lambda: assembly.link(settings, clock=clock, known_time=known_time))
     ticks = Ticks(clock=clock)
@@ -123,7 +127,9 @@ async def run_agent(
             first=first,
             policies=Policies(
                 store=store,
-                read=read_desired,
+                inbox=FilePolicyInbox(state_dir=settings.state_dir),
+                read=lambda payload: read_policy(verifier.open(payload, kind="policy")),
+                read_local=read_policy,
                 check=lambda wanted: _check(wanted, settings),
                 rereading=rereading,
             ),
@@ -144,6 +150,7 @@ async def run_agent(
             record=record,
             info=_info(document, started),
             scrub=scrub,
+            standing=FileStandingStore(state_dir=settings.state_dir),
         )
         outbox_is.tell(agent.health.report)
         for name, why in loaded.shadows.lacking.items():

@@ -17,7 +17,7 @@ from agent.domain.errors import Code, NanofleetError, RefusedError
 from agent.domain.ids import SourceName
 from agent.domain.stamp import rfc3339
 from agent.pipeline.control.journal import MOST_TRIES, Journal
-from agent.ports import Clock, KeptPolicy, Origin, PolicyStore
+from agent.ports import Clock, KeptPolicy, Origin, PolicyInbox, PolicyStore
 from agent.settings import Settings
 from agent.settings.permits import breaches
 
@@ -50,7 +50,10 @@ class Policies:
     """What the agent needs to take another policy: see `PolicyControl` and `Reconciler`."""
 
     store: PolicyStore
+    inbox: PolicyInbox
     read: Callable[[bytes], PolicyDocument]
+    """Of what came over MQTT; `read_local` of what a person at the node left."""
+    read_local: Callable[[bytes], PolicyDocument]
     check: Callable[[PolicyDocument], None]
     rereading: Rereading
 
@@ -70,13 +73,13 @@ class Policies:
             raise RefusedError(str(first["msg"]), code=Code.ROLLED_BACK, path="/policy") from error
 
 
-def read_desired(payload: bytes) -> PolicyDocument:
-    """What came on `config/desired`.
+def read_policy(text: bytes) -> PolicyDocument:
+    """A policy document in JSON.
 
     Raises:
-        FaultyDocumentError: it is no policy document.
+        FaultyDocumentError: it is none.
     """
-    return parse_policy(read_json(payload))
+    return parse_policy(read_json(text))
 
 
 def check_permitted(policy: Policy, settings: Settings) -> None:

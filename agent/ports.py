@@ -419,9 +419,9 @@ class StandingStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PolicyWish:
-    """What a person at the node wants: that a document is tried, or that any version may come next."""
+    """What a person at the node wants: that a document, JSON, is tried, or that any version may come next."""
 
-    document: PolicyDocument | None
+    document: bytes | None
     forget_floor: bool = False
 
 

@@ -42,6 +42,21 @@ class FilePolicyStore:
             self._move(aside)
             return KeptPolicy()
 
+    def peek(self) -> KeptPolicy:
+        """As `load`, for who only looks: moves nothing.
+
+        Raises:
+            TransientError: it cannot be read, or is damaged.
+        """
+        try:
+            return _decoded(json.loads(self.file.read_bytes()))
+        except FileNotFoundError:
+            return KeptPolicy()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TransientError(
+                f"{self.file} cannot be read: {error}", code=Code.FILE, path=str(self.file)
+            ) from error
+
     def keep(self, kept: KeptPolicy) -> None:
         temporary = self.file.with_suffix(".tmp")
         try:

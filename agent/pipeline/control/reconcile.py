@@ -1,7 +1,7 @@
 """From the policy in force to another: only what differs is touched, and a source that fails goes back."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -75,6 +75,20 @@ class Reconciler:
         self._mixture = mixture
         self._probe = probe
         self._probe_s = probe_s
+        self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def running(self) -> Collection[SourceName]:
+        """Sources that run, or are tried again and again."""
+        return self._sources.names
+
+    async def restart(self, name: SourceName) -> Verdict:
+        """Let go of one source and open it anew; how it fares."""
+        async with self._one_at_a_time:
+            await self._sources.stop(name, for_good=False)
+            self._start(name, self.policy)
+            verdicts = await self._await_verdicts([name])
+        return verdicts[name]
 
     async def apply(
         self,
@@ -92,6 +106,20 @@ class Reconciler:
         Raises:
             RefusedError: it cannot be; nothing has changed.
         """
+        async with self._one_at_a_time:
+            return await self._apply(
+                new, version=version, before=before, look_at_files=look_at_files, on_probation=on_probation
+            )
+
+    async def _apply(
+        self,
+        new: Policy,
+        *,
+        version: int,
+        before: Mapping[str, int],
+        look_at_files: bool,
+        on_probation: OnProbation,
+    ) -> Applied:
         old = self.policy
         self._prepare(new)
         staged = await self._swap.stage(new, look_at_files=look_at_files)

@@ -1,0 +1,34 @@
+"""`restart-source`: one source is let go of and opened anew, while the others go on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from agent.domain.errors import Code, RefusedError, TransientError
+from agent.domain.ids import SourceName
+from agent.pipeline.control.reconcile import Reconciler
+
+
+class RestartSource:
+    """A command's handler."""
+
+    def __init__(self, *, reconciler: Reconciler) -> None:
+        self._reconciler = reconciler
+
+    async def __call__(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Raises: RefusedError (no such source runs), TransientError (it did not come back in time)."""
+        name = SourceName(args["source"])
+        running = sorted(self._reconciler.running)
+        if name not in running:
+            raise RefusedError(
+                f"no source {name!r} runs here; these do: {', '.join(running) or 'none'}",
+                code=Code.SCHEMA,
+                path="/args/source",
+            )
+        verdict = await self._reconciler.restart(name)
+        if not verdict.passed:
+            raise TransientError(
+                f"{name} was restarted and did not come back: {verdict.message}",
+                code=verdict.code or Code.PROBE,
+                path="/args/source",
+            )
+        return {"source": name, "status": "ok"}
