@@ -1,17 +1,21 @@
 """Thresholds as a policy states them, for a model and for a source, and how the two become one."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
 from agent.contract.parts import Part, Unit
+from agent.domain.ids import SourceName
 from agent.domain.thresholds import Thresholds
 
 _OFF: Final = 1.01
 """A confidence that no candidate reaches."""
 
 ClassConfidence = Unit | Literal["off"]
+
+Beneath = Callable[[SourceName], "ThresholdPolicy | None"]
+"""What the package of a camera's model states; None where it states nothing."""
 
 
 class ThresholdPolicy(Part):

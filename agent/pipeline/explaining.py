@@ -6,7 +6,7 @@ from typing import Final
 
 from agent.contract.policy import Policy
 from agent.contract.sources import CameraPart
-from agent.contract.thresholds import ThresholdPolicy, origins
+from agent.contract.thresholds import Beneath, origins
 from agent.domain.errors import Code, RefusedError
 from agent.domain.fates import FLOOR, Fates
 from agent.domain.ids import SourceName
@@ -20,9 +20,6 @@ from agent.pipeline.tally import Counted, Tally
 from agent.ports import Clock
 
 _MINUTE_NS: Final = 60 * 10**9
-
-Beneath = Callable[[SourceName], ThresholdPolicy | None]
-"""What the package of a camera's model states; None where it states nothing."""
 
 
 class Explaining:

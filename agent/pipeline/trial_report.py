@@ -1,0 +1,114 @@
+"""What a trial of two policies tells: counts side by side, what was left out, and what may mislead."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from agent.contract.differences import differences
+from agent.contract.policy import Policy
+from agent.contract.problems import KeyPath, Problem
+from agent.contract.reported import as_written
+from agent.domain.ids import SourceName
+from agent.domain.stamp import rfc3339
+from agent.pipeline.replaying import Camera, Replay, Side
+
+MOST_BEGINS: Final = 20
+"""Of a rule's events so many are told of with their time, the first ones."""
+
+_MOST_IGNORED: Final = 50
+
+_JUDGED_OF_SOURCE: Final = frozenset({"thresholds", "zones", "lines", "tracking"})
+_NOT_JUDGED_OF_RULE: Final = frozenset({"rates"})
+
+
+def report(
+    replay: Replay, *, policies: tuple[Policy, Policy], thinned: Sequence[str], expected: Sequence[SourceName]
+) -> Mapping[str, object]:
+    """As JSON knows it. `replay` has the sides of the two `policies`; `expected` are the second's cameras.
+
+    `thinned`: sensors of whose readings not all are known.
+    """
+    before, after = replay.sides
+    not_judged = ignored(*policies)
+    names = sorted(before.cameras.keys() | after.cameras.keys())
+    return {
+        "from": rfc3339(replay.began.wall_ns),
+        "to": rfc3339(replay.until.wall_ns),
+        "cameras": {
+            name: _camera(before.cameras.get(name, Camera()), after.cameras.get(name, Camera()))
+            for name in names
+        },
+        "rules": {
+            name: {"before": _events(before, name), "after": _events(after, name)}
+            for name in sorted(before.events.keys() | after.events.keys())
+        },
+        "ignored": not_judged[:_MOST_IGNORED],
+        "notes": [*_notes(replay, thinned, expected), *_note_on_ignored(len(not_judged) - _MOST_IGNORED)],
+    }
+
+
+def ignored(before: Policy, after: Policy) -> list[str]:
+    """Pointers to what a patch changes and no trial can judge: it would need other frames."""
+    paths = differences(as_written(before), as_written(after))
+    return [Problem(message="", path=path).pointer for path in paths if not _is_judged(path)]
+
+
+def _is_judged(path: KeyPath) -> bool:
+    match path:
+        case ("sources", _, str(part), *_):
+            return part in _JUDGED_OF_SOURCE
+        case ("models", _, "thresholds", *_):
+            return True
+        case ("rules", _, str(part), *_):
+            return part not in _NOT_JUDGED_OF_RULE
+        case ("rules", *_):
+            return True
+        case _:
+            return False
+
+
+def _camera(before: Camera, after: Camera) -> dict[str, object]:
+    return {
+        "frames": max(before.frames, after.frames),
+        "frames_with_objects": {"before": before.with_objects, "after": after.with_objects},
+        "objects": {
+            name: {"before": before.objects[name], "after": after.objects[name]}
+            for name in sorted(before.objects.keys() | after.objects.keys())
+        },
+    }
+
+
+def _events(side: Side, rule: str) -> dict[str, object] | None:
+    """None where there is no such rule."""
+    begins = side.events.get(rule)
+    if begins is None:
+        return None
+    return {
+        "events": len(begins),
+        "began": [rfc3339(change.began.wall_ns) for change in begins[:MOST_BEGINS]],
+    }
+
+
+def _notes(replay: Replay, thinned: Sequence[str], expected: Sequence[SourceName]) -> list[str]:
+    """What a reader has to know to believe no more than is true."""
+    before, after = replay.sides
+    notes = []
+    if not replay.done:
+        notes.append("Nothing was seen in this time, so there is nothing to judge by.")
+    for name, camera in sorted(after.cameras.items()):
+        was = before.cameras.get(name, Camera())
+        if camera.dim > was.dim:
+            notes.append(
+                f"{name}: in {camera.dim} of {camera.frames} frames the weakest candidates that would count "
+                "now were not kept: there may be more objects than told."
+            )
+    missing = sorted(set(expected) - after.cameras.keys())
+    notes += [f"{name}: no frame of it was seen in this time." for name in missing]
+    if thinned:
+        notes.append(
+            f"Of the readings of {', '.join(thinned)} only some were kept, 20 a second of each value."
+        )
+    return notes
+
+
+def _note_on_ignored(more: int) -> list[str]:
+    return [f"{more} more changes are ignored than are named."] if more > 0 else []
