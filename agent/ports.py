@@ -288,7 +288,7 @@ class ExpiredError(RefusedError):
 class ControlVerifier(Protocol):
     """Who may say what to this node.
 
-    Called on the event loop; takes a millisecond or two at most, and waits for nothing.
+    Called from any thread, also the event loop's; takes a millisecond or two, and waits for nothing.
     """
 
     def open(self, payload: bytes, *, kind: Literal["policy", "command"]) -> bytes:
@@ -308,7 +308,7 @@ class ControlVerifier(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CommandOutcome:
-    """How a command ended. `path`: a JSON pointer into the command; `retryable`: a new one may fare better."""
+    """How a command ended. `path`: a JSON pointer into it; `retryable`: a new one may fare better."""
 
     status: Literal["done", "failed", "rejected"]
     code: Code | None = None
