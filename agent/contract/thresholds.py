@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from agent.contract.parts import Part, Unit
-from agent.domain.ids import SourceName
 from agent.domain.thresholds import Thresholds
 
 _OFF: Final = 1.01
@@ -14,8 +13,8 @@ _OFF: Final = 1.01
 
 ClassConfidence = Unit | Literal["off"]
 
-Beneath = Callable[[SourceName], "ThresholdPolicy | None"]
-"""What the package of a camera's model states; None where it states nothing."""
+Beneath = Callable[[str], "ThresholdPolicy | None"]
+"""What the package of the model of that name states; None where it states nothing."""
 
 
 class ThresholdPolicy(Part):

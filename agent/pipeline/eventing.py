@@ -1,6 +1,6 @@
 """From results and readings to messages in the outbox."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, assert_never
 
@@ -44,7 +44,10 @@ def reports_of(policy: Policy) -> dict[SourceName, Report]:
 
 
 class Eventing:
-    """Turns what was seen into contract messages and appends them to the outbox, in order per source."""
+    """Turns what was seen into contract messages and appends them to the outbox, in order per source.
+
+    `on_result` hears of each result after its message.
+    """
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class Eventing:
         publish_empty: bool,
         expiry_overrides_s: Mapping[str, int],
         ruling: Ruling | None = None,
+        on_result: Callable[[Result], None] | None = None,
     ) -> None:
         self._results = results
         self._outbox = outbox
@@ -73,6 +77,7 @@ class Eventing:
         self._publish_empty = publish_empty
         self._expiry_overrides_s = expiry_overrides_s
         self._ruling = ruling
+        self._on_result = on_result
         self._gathered: dict[SourceName, Gathered] = {}
 
     def adopt(self, policy: Policy) -> None:
@@ -107,6 +112,8 @@ class Eventing:
 
     async def _judge(self, result: Result) -> None:
         """By the rules, after its message: an event follows what it rests on."""
+        if self._on_result is not None:
+            self._on_result(result)
         match result:
             case _ if self._ruling is None:
                 return

@@ -50,12 +50,12 @@ class Explaining:
         for gone in self._tallies.keys() - set(map(SourceName, policy.sources)):
             del self._tallies[gone]
 
-    def note(self, source: SourceName, fates: Fates, now_ns: int) -> None:
+    def note(self, source: SourceName, fates: Fates) -> None:
         """What became of the candidates of one frame."""
         tally = self._tallies.get(source)
         if tally is None:
             tally = self._tallies[source] = Tally()
-        tally.add(fates, now_ns)
+        tally.add(fates, self._clock.now().monotonic_ns)
 
     async def __call__(self, args: Mapping[str, object]) -> Mapping[str, object]:
         """`args`: `source`, the name of a camera.
@@ -67,7 +67,7 @@ class Explaining:
         now_ns = self._clock.now().monotonic_ns
         tally = self._tallies.get(source, Tally())
         minute, hour = tally.counted("minute", now_ns), tally.counted("hour", now_ns)
-        beneath = self._beneath(source)
+        beneath = self._beneath(stanza.model) if stanza.model else None
         thresholds = self._policy.thresholds_of(source, beneath)
         stated = origins(self._policy.threshold_layers(source, beneath))
         flow = self._flow().get(source)

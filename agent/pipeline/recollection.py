@@ -2,7 +2,8 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -99,6 +100,7 @@ class Recollection:
         self._entries: deque[tuple[int, Entry]] = deque()
         self._views: dict[SourceName, View] = {}
         self._kept_ns: dict[tuple[SourceName, str], int] = {}
+        self._conditions: dict[SourceName, Heard] = {}
         self.bytes = 0
         """What all entries take, reckoned."""
         self.thinned: set[SourceName] = set()
@@ -122,8 +124,15 @@ class Recollection:
         self._keep(Heard(source, status, now), _OTHER_BYTES)
 
     def since(self, monotonic_ns: int) -> tuple[Entry, ...]:
-        """What arrived at or after that time, in its order."""
-        return tuple(entry for _, entry in self._entries if entry.now.monotonic_ns >= monotonic_ns)
+        """What arrived at or after that time, in its order; before it how sources were at the beginning."""
+        conditions = dict(self._conditions)
+        for at, (_, entry) in enumerate(self._entries):
+            if entry.now.monotonic_ns >= monotonic_ns:
+                recent = tuple(each for _, each in islice(self._entries, at, None))
+                return tuple(replace(each, now=entry.now) for each in conditions.values()) + recent
+            if isinstance(entry, Heard) and isinstance(entry.what, str):
+                conditions[entry.source] = entry
+        return ()
 
     def frames(self, source: SourceName, since_ns: int) -> tuple[SeenFrame, ...]:
         """Those of one camera."""
@@ -138,7 +147,10 @@ class Recollection:
         self.bytes += size
         oldest_ns = entry.now.monotonic_ns - self._span_ns
         while self.bytes > self._max_bytes or self._entries[0][1].now.monotonic_ns < oldest_ns:
-            self.bytes -= self._entries.popleft()[0]
+            size, gone = self._entries.popleft()
+            self.bytes -= size
+            if isinstance(gone, Heard) and isinstance(gone.what, str):
+                self._conditions[gone.source] = gone
 
     def _seen(self, result: FrameResult, now: Stamp) -> SeenFrame:
         considered = result.detections.considered

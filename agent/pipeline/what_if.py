@@ -113,7 +113,7 @@ class WhatIf:
 
     def _thresholds(self, policy: Policy) -> Mapping[SourceName, Thresholds]:
         return {
-            SourceName(name): policy.thresholds_of(name, self._beneath(SourceName(name)))
+            SourceName(name): policy.thresholds_of(name, self._beneath(stanza.model))
             for name, stanza in policy.sources.items()
             if isinstance(stanza, CameraPart) and stanza.enabled and stanza.model
         }

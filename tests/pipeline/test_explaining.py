@@ -46,7 +46,7 @@ def explaining_of(
 ) -> Explaining:
     return Explaining(
         policy=policy,
-        beneath=lambda _source: beneath,
+        beneath=lambda _model: beneath,
         flow=lambda: {} if flow is None else {DOOR: flow},
         recollection=recollection or Recollection(),
         clock=clock,
@@ -81,9 +81,9 @@ def test_counts_are_told_for_the_minute_and_the_hour() -> None:
     clock = FakeClock()
     explaining = explaining_of(policy_of(), clock=clock)
     for _ in range(3):
-        explaining.note(DOOR, Fates(under_threshold=2, suppressed=5, reported=1), clock.now().monotonic_ns)
+        explaining.note(DOOR, Fates(under_threshold=2, suppressed=5, reported=1))
     clock.advance(120)
-    explaining.note(DOOR, Fates(reported=4), clock.now().monotonic_ns)
+    explaining.note(DOOR, Fates(reported=4))
     told = asked(explaining)
     assert (told["minute"]["frames"], told["minute"]["candidates"]) == (1, 4)
     assert (told["hour"]["frames"], told["hour"]["candidates"]) == (4, 28)
@@ -120,7 +120,7 @@ def test_near_misses_are_told_class_by_class() -> None:
     now = clock.now()
     recollection.remember(frame(0, people(0.9, 0.44, 0.3)), now)
     recollection.remember(frame(0, people(0.8, 0.46)), now)
-    explaining.note(DOOR, Fates(under_threshold=3, reported=2), now.monotonic_ns)
+    explaining.note(DOOR, Fates(under_threshold=3, reported=2))
     told = asked(explaining)
     assert told["classes"] == {"person": {"candidates": 5, "under": 3, "limit": 0.5, "median": 0.44}}
     (remark,) = told["remarks"]
@@ -144,7 +144,7 @@ def test_near_misses_are_told_class_by_class() -> None:
 def test_a_large_share_gets_a_sentence(fates: Fates, words: str) -> None:
     clock = FakeClock()
     explaining = explaining_of(policy_of(thresholds={"min_side_px": 20}), clock=clock)
-    explaining.note(DOOR, fates, clock.now().monotonic_ns)
+    explaining.note(DOOR, fates)
     (remark,) = asked(explaining)["remarks"]
     assert words in remark
 
@@ -168,7 +168,7 @@ def test_what_is_no_camera_is_refused(name: object) -> None:
 def test_a_camera_that_is_no_more_is_forgotten() -> None:
     clock = FakeClock()
     explaining = explaining_of(policy_of(), clock=clock)
-    explaining.note(DOOR, Fates(reported=1), clock.now().monotonic_ns)
+    explaining.note(DOOR, Fates(reported=1))
     explaining.adopt(Policy())
     explaining.adopt(policy_of())
     assert asked(explaining)["hour"]["frames"] == 0

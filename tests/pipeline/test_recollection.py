@@ -145,3 +145,15 @@ def test_readings_are_thinned_and_scores_and_conditions_kept_in_order() -> None:
     assert isinstance(condition, Heard)
     assert (condition.source, condition.what) == (DOOR, "failed")
     assert not any(isinstance(entry, SeenFrame) for entry in recollection.since(0))
+
+
+def test_how_a_source_was_at_the_beginning_is_told_first() -> None:
+    recollection = Recollection(minutes=1)
+    recollection.remember_condition(DOOR, "failed", at(0))
+    recollection.remember_condition(YARD, "ok", at(50))
+    for second in range(90, 100):
+        recollection.remember(frame(second, considered(1)), at(second))
+    door, yard, *frames = recollection.since(95 * NS)
+    assert door == Heard(DOOR, "failed", at(95))
+    assert yard == Heard(YARD, "ok", at(95))
+    assert len(frames) == 5

@@ -73,7 +73,7 @@ class Node:
         self.recollection = Recollection()
         self.what_if = WhatIf(
             policy=policy or policy_of(),
-            beneath=lambda _source: beneath,
+            beneath=lambda _model: beneath,
             recollection=self.recollection,
             see=lambda _policy: scene_of,
             compiler=CelRuleCompiler(),
