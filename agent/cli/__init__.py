@@ -14,6 +14,7 @@ from agent.cli.fleet import app as fleet_app
 from agent.cli.model import app as model_app
 from agent.cli.outbox import app as outbox_app
 from agent.cli.policy import app as policy_app
+from agent.cli.rules import app as rules_app
 from agent.cli.run import run
 
 app = typer.Typer(
@@ -57,6 +58,7 @@ app.add_typer(demo_app, name="demo")
 app.add_typer(fleet_app, name="fleet")
 app.add_typer(model_app, name="model")
 app.add_typer(outbox_app, name="outbox")
+app.add_typer(rules_app, name="rules")
 app.add_typer(policy_app, name="policy")
 
 

@@ -9,6 +9,7 @@ from agent.adapters.mqtt import TlsFiles
 from agent.adapters.mqtt.credentials import read_credentials
 from agent.adapters.system.limits import read_limits
 from agent.cli.model_verdict import doubts_of_models, problems_of_models
+from agent.cli.rule_verdict import problems_of_rules
 from agent.contract.policy import PolicyDocument
 from agent.contract.problems import Problem
 from agent.domain.errors import ConfigError
@@ -76,6 +77,8 @@ def judge(settings_file: Path, policy_file: Path | None, *, look_at_files: bool)
         warnings += (
             advice_on_policy(document.policy, settings, look_at_files=look_at_files) if document else ()
         )
+    if document and (read_from := policy_file or (settings.policy_file if settings else None)):
+        problems += problems_of_rules(document.policy, read_from)
     memory = None
     if settings and document and look_at_files and not problems:
         policy = document.policy

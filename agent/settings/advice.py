@@ -44,8 +44,6 @@ def advice_on_policy(policy: Policy, settings: Settings, *, look_at_files: bool 
 
 
 def _not_run_yet(policy: Policy) -> Iterator[str]:
-    if policy.rules:
-        yield f"policy.rules: {', '.join(policy.rules)}: validated, but this version runs no rules"
     zoned = [
         name for name, source in policy.sources.items() if isinstance(source, CameraPart) and source.zones
     ]

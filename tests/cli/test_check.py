@@ -62,7 +62,7 @@ def test_check_tells_what_would_run_and_what_would_not(folder: Path) -> None:
     assert "model    people: people.onnx on cpu\n" in done.stdout
     assert "source   door: synthetic, model people\n" in done.stdout
     assert "memory   about " in done.stdout
-    assert "warning: policy.rules: crowd: validated, but this version runs no rules\n" in done.stdout
+    assert "rule     crowd: info when true\n" in done.stdout
     assert "warning: allowed_hosts is empty" in done.stdout
 
 
