@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.domain.detections import Detections
+from agent.vision.overlap import overlaps
 
 SAME_OBJECT_IOU: Final = 0.5
 """From this overlap on two boxes are taken for one object. Source: PASCAL VOC's detection criterion."""
@@ -79,35 +80,18 @@ def compare(
 
     Classes are compared by name, for two models may number them differently.
     """
-    overlaps = _ious(first.boxes, second.boxes)
+    alike = overlaps(first.boxes, second.boxes)
     matched = classes_differ = 0
     iou_sum = confidence_sum = 0.0
-    while overlaps.size and overlaps.max() >= SAME_OBJECT_IOU:
-        a, b = (int(index) for index in np.unravel_index(overlaps.argmax(), overlaps.shape))
+    while alike.size and alike.max() >= SAME_OBJECT_IOU:
+        a, b = (int(index) for index in np.unravel_index(alike.argmax(), alike.shape))
         matched += 1
-        iou_sum += float(overlaps[a, b])
+        iou_sum += float(alike[a, b])
         confidence_sum += float(second.confidence[b]) - float(first.confidence[a])
         name, other = first_names.get(int(first.class_id[a])), second_names.get(int(second.class_id[b]))
         classes_differ += name != other
-        overlaps[a, :] = overlaps[:, b] = -1.0
+        alike[a, :] = alike[:, b] = -1.0
     return Concordance(1, len(first), len(second), matched, classes_differ, iou_sum, confidence_sum)
-
-
-def _ious(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intersection over union, `[len(a), len(b)]`; 0 where a box has no area."""
-    corner = np.maximum(a[:, None, :2], b[:, :2])
-    sides: NDArray[np.float64] = np.minimum(a[:, None, 2:], b[:, 2:]) - corner
-    np.maximum(sides, 0.0, out=sides)
-    intersection = sides[..., 0] * sides[..., 1]
-    union = _areas(a)[:, None] + _areas(b) - intersection
-    overlaps = np.zeros_like(intersection)
-    np.divide(intersection, union, out=overlaps, where=union > 0)
-    return overlaps
-
-
-def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    areas: NDArray[np.float64] = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return areas
 
 
 def _over(part: float, whole: float, *, none: float) -> float:
