@@ -65,6 +65,8 @@ class Subscriber:
             except ValueError:
                 continue  # the last line is still being written
             _edge, _version, _site, node, stream = envelope["topic"].split("/", 4)
+            if stream.startswith(("config/desired", "command/")):
+                continue  # to a node, not from one, and maybe signed
             payload = envelope.get("payload", "")
             found.append(
                 Message(node, stream, bool(envelope["retain"]), json.loads(payload) if payload else {})
