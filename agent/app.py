@@ -20,6 +20,7 @@ from agent.adapters.system.run_record import RunRecord
 from agent.adapters.system.temperature import temperatures_c
 from agent.adapters.system.time_floor import TimeFloor
 from agent.captures import Captures
+from agent.command_plane import CommandPlane
 from agent.contract import payloads
 from agent.contract.policy import PolicyDocument
 from agent.contract.topics import Topics
@@ -38,7 +39,7 @@ from agent.pipeline.overload import Overload
 from agent.pipeline.renewal import Renewal
 from agent.pipeline.results import Result
 from agent.pipeline.ruling import Ruling
-from agent.pipeline.scheduler import Scheduler
+from agent.pipeline.scheduler import FrameJob, Scheduler
 from agent.pipeline.shadow import ShadowPlan, Shadows
 from agent.pipeline.sources import Sources
 from agent.pipeline.supervise import Ticks, feed_watchdog, measure_loop_lag, start_thread
@@ -46,7 +47,7 @@ from agent.pipeline.swap import Load, Models, ModelSwap
 from agent.pipeline.timekeeping import Timekeeping
 from agent.pipeline.upgrading import Upgrading
 from agent.policies import FirstPolicy, Policies
-from agent.ports import Inbound, ModelUpgrade, StandingStore
+from agent.ports import ControlVerifier, Inbound, ModelUpgrade, StandingStore
 from agent.serving.lane_plan import LanePlan
 from agent.serving.model_loading import digest_of
 from agent.settings import Settings
@@ -83,6 +84,8 @@ class Agent:
         record: RunRecord,
         info: payloads.Info,
         scrub: Callable[[str], str],
+        set_log_level: Callable[[str], None] | None,
+        verifier: ControlVerifier,
         standing: StandingStore,
     ) -> None:
         document = first.document
@@ -130,7 +133,7 @@ class Agent:
             metrics=metrics,
             ticks=self.ticks,
             on_condition=self.health.report,
-            on_served=self.shadows.offer,
+            on_served=self._on_served,
         )
         self.introduction = Introduction(
             like=info,
@@ -176,7 +179,7 @@ class Agent:
             ticks=self.ticks,
             store=standing,
             on_condition=self.health.report,
-            snapshot=lambda _source, _event: None,
+            snapshot=self._ask_snapshot,
             set_rates=self.scheduler.ask_rates,
         )
         self.ruling.config_version = document.version
@@ -218,7 +221,22 @@ class Agent:
             on_condition=self.health.report,
             on_inbound=self._on_inbound,
             on_connected=self._on_connected,
-            subscriptions=ControlPlane.subscriptions_of(topics),
+            subscriptions=(*ControlPlane.subscriptions_of(topics), topics.commands),
+        )
+        self.command = CommandPlane(
+            settings=settings,
+            policy=policy,
+            document=lambda: self.control.policies.document,
+            topics=topics,
+            outbox=outbox,
+            keeping=self.keeping,
+            health=self.health,
+            clock=clock,
+            metrics=metrics,
+            session=lambda: self.delivery.session,
+            verifier=verifier,
+            scrub=scrub,
+            set_log_level=set_log_level,
         )
         self.timekeeping = Timekeeping(known=known_time, on_condition=self.health.report)
         certificates = link.watch()
@@ -243,6 +261,7 @@ class Agent:
             health=self.health,
             clock=clock,
             metrics=metrics,
+            on_frame=self.command.pictures.seen,
         )
         self.control = ControlPlane(
             first=first,
@@ -254,11 +273,13 @@ class Agent:
             captures=self.captures,
             keeping=self.keeping,
             prepare=self.ruling.prepare,
-            followers=[self.health, self.eventing, self.ruling, self.keeping, self.delivery, self.overload],
+            followers=[self.health, self.eventing, self.ruling, self.keeping, self.delivery, self.overload, *self.command.followers],
             clock=clock,
             on_condition=self.health.report,
             on_applied=self._on_applied,
         )
+        self.command.answer(self.control.handlers())
+        self.introduction.able_to(self.command.commands.operations)
         self.ending = Ending(
             sources=self.sources,
             scheduler=self.scheduler,
@@ -296,7 +317,7 @@ class Agent:
             upgrading = group.create_task(self.upgrading.run(), name="upgrading")
             control = [
                 group.create_task(coroutine, name=name)
-                for name, coroutine in self.control.coroutines(stop).items()
+                for name, coroutine in {**self.control.coroutines(stop), **self.command.coroutines()}.items()
             ]
             group.create_task(
                 measure_loop_lag(clock=self._clock, metrics=self._metrics, stop=quiet), name="loop-lag"
@@ -315,6 +336,11 @@ class Agent:
             await self.ending.in_order(stages)
             quiet.set()
             outbox.cancel()
+
+    def tell_warning(self, entry: payloads.Log) -> None:
+        """What the log has warned of, for `B/log` and for whoever asks later."""
+        self.command.warnings.note(entry)
+        self.health.tell(entry)
 
     def is_alive(self) -> tuple[bool, dict[str, Any]]:
         """Whether no stage stands still; for /healthz, from its thread."""
@@ -351,6 +377,14 @@ class Agent:
 
     def _on_inbound(self, inbound: Inbound) -> None:
         self.control.receive(inbound)
+        self.command.receive(inbound)
+
+    def _on_served(self, job: FrameJob, results: Sequence[Result]) -> None:
+        self.command.pictures.served(job, results)
+        self.shadows.offer(job, results)
+
+    def _ask_snapshot(self, source: SourceName, event: str) -> None:
+        self.command.snapshots.request(source, event)
 
     def _on_sendable(self) -> None:
         self.delivery.send_again()

@@ -20,6 +20,7 @@ from agent.adapters.throttling import Throttling
 from agent.contract import sources
 from agent.contract.policy import Policy
 from agent.domain.errors import Code, RefusedError
+from agent.domain.frame import Frame
 from agent.domain.ids import ModelName, SourceName
 from agent.pipeline.handover import Handover
 from agent.pipeline.intake import FrameIntake, ReadingIntake
@@ -168,8 +169,11 @@ def intake(
     results: Handover[Result],
     clock: Clock,
     metrics: Metrics,
+    on_frame: Callable[[Frame], None] = lambda _frame: None,
 ) -> FrameIntake | ReadingIntake:
     """Where a source's items go: into a mailbox of the scheduler, served by its model.
+
+    `on_frame` hears of every frame of a camera, in its thread.
 
     Raises:
         RefusedError: the model is none for this source.
@@ -186,7 +190,7 @@ def intake(
             max_staleness_s=stanza.max_staleness_s,
             fps=stanza.fps,
         )
-        return FrameIntake(source=name, mailbox=mailbox, clock=clock)
+        return FrameIntake(source=name, mailbox=mailbox, clock=clock, on_frame=on_frame)
     scorer = as_anomaly_model(model, source=name, stanza=stanza)
     if scorer is None:
         return ReadingIntake(source=name, results=results, windows=None, mailbox=None, metrics=metrics)

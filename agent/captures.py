@@ -1,11 +1,13 @@
 """How each source of a policy is captured and served on this node."""
 
+from collections.abc import Callable
 from random import SystemRandom
 from typing import Any, Final
 
 from agent import assembly
 from agent.contract import sources
 from agent.contract.policy import Policy
+from agent.domain.frame import Frame
 from agent.domain.ids import SourceName
 from agent.pipeline.backoff import Backoff
 from agent.pipeline.capture import Capture
@@ -24,7 +26,10 @@ _RESTART_CAP_S: Final = 60.0
 
 
 class Captures:
-    """Makes what the running `sources` are made of. Used on the event loop."""
+    """Makes what the running `sources` are made of. Used on the event loop.
+
+    `on_frame` hears of every frame of a camera, in its thread.
+    """
 
     def __init__(
         self,
@@ -37,7 +42,9 @@ class Captures:
         health: Health,
         clock: Clock,
         metrics: Metrics,
+        on_frame: Callable[[Frame], None],
     ) -> None:
+        self._on_frame = on_frame
         self._settings = settings
         self._sources = sources
         self._swap = swap
@@ -69,6 +76,7 @@ class Captures:
                 results=self._results,
                 clock=self._clock,
                 metrics=self._metrics,
+                on_frame=self._on_frame,
             ),
             backoff=Backoff(base_s=_RESTART_BASE_S, cap_s=_RESTART_CAP_S, random=SystemRandom()),
             clock=self._clock,

@@ -8,10 +8,13 @@ from agent.captures import Captures
 from agent.contract.policy import Policy, PolicyDocument
 from agent.contract.topics import Topics
 from agent.pipeline.announcements import Announcements
+from agent.pipeline.commands import Handler
 from agent.pipeline.control.local import LocalControl
+from agent.pipeline.control.patching import PatchConfig
 from agent.pipeline.control.policy import PolicyControl
 from agent.pipeline.control.reconcile import Follower, Reconciler
 from agent.pipeline.control.reporting import Reporting
+from agent.pipeline.control.restarting import RestartSource
 from agent.pipeline.keeping import Keeping
 from agent.pipeline.sources import Sources
 from agent.pipeline.swap import ModelSwap
@@ -77,6 +80,13 @@ class ControlPlane:
     def subscriptions_of(topics: Topics) -> tuple[str, ...]:
         """What is addressed to this node."""
         return (topics.desired, topics.acks)
+
+    def handlers(self) -> Mapping[str, Handler]:
+        """The commands that are control's to answer."""
+        return {
+            "patch-config": PatchConfig(policies=self.policies),
+            "restart-source": RestartSource(reconciler=self.reconciler),
+        }
 
     def receive(self, inbound: Inbound) -> None:
         """A message that somebody sent to this node; returns at once."""

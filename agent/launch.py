@@ -54,9 +54,6 @@ from agent.trust import control_verifier
 
 log = structlog.get_logger(__name__)
 
-CAPABILITIES: tuple[str, ...] = ()
-"""Commands that this version answers on `command/…`: none yet."""
-
 HandOn = Callable[[Callable[[payloads.Log], None] | None], None]
 """Where the log hands its warnings on: takes a callback, or None to end it."""
 
@@ -70,6 +67,7 @@ async def run_agent(
     notifier: Notifier,
     hand_on_warnings: HandOn,
     scrub: Callable[[str], str],
+    set_log_level: Callable[[str], None] | None = None,
 ) -> RunReport | None:
     """Watch, infer and publish until `stop`; returns what was done, None if it was stopped before it started.
 
@@ -150,13 +148,15 @@ async def run_agent(
             record=record,
             info=_info(document, started),
             scrub=scrub,
+            set_log_level=set_log_level,
+            verifier=verifier,
             standing=FileStandingStore(state_dir=settings.state_dir),
         )
         outbox_is.tell(agent.health.report)
         for name, why in loaded.shadows.lacking.items():
             agent.health.report(f"shadow-{name}", "degraded", why.code, why.message)
         http = _http_server(settings, agent, metrics)
-        hand_on_warnings(lambda entry: _on_loop(loop, lambda: agent.health.tell(entry)))
+        hand_on_warnings(lambda entry: _on_loop(loop, lambda: agent.tell_warning(entry)))
         try:
             await agent.run(stop, until_ended=until_ended)
             ending = "signal"
@@ -266,13 +266,13 @@ def _advise(settings: Settings, document: PolicyDocument) -> None:
 
 
 def _info(document: PolicyDocument, started: payloads.Started) -> payloads.Info:
-    """What this node is, but for its models, which may change."""
+    """What this node is, but for its models, which may change, and the commands that it answers."""
     return payloads.Info(
         agent=__version__,
         schemas=schema_hashes(),
         provider=None,
         models={},
-        capabilities=CAPABILITIES,
+        capabilities=(),
         config_version=document.version,
         last_offline=None,
         started=started,

@@ -9,14 +9,14 @@ import sys
 import traceback
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from agent.adapters.logs.configure import Logging
+    from agent.adapters.logs.configure import Level, Logging
     from agent.contract.policy import PolicyDocument
     from agent.report import RunReport
     from agent.settings import Settings
@@ -145,4 +145,5 @@ async def _serve(
         notifier=Notifier(environment=os.environ),
         hand_on_warnings=logging.hand_on,
         scrub=scrub,
+        set_log_level=lambda level: logging.set_level(cast("Level", level)),
     )

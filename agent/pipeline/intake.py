@@ -1,6 +1,6 @@
 """Where captured things enter the pipeline: numbered, stamped, cut into windows. In capture threads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -31,9 +31,20 @@ class Intake(Protocol[Item_contra]):
 
 
 class FrameIntake:
-    """Numbers and stamps a camera's pictures and puts them into its mailbox."""
+    """Numbers and stamps a camera's pictures and puts them into its mailbox.
 
-    def __init__(self, *, source: SourceName, mailbox: Mailbox[Frame], clock: Clock) -> None:
+    `on_frame` hears of each before that, in the capture thread; it must be quick.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: SourceName,
+        mailbox: Mailbox[Frame],
+        clock: Clock,
+        on_frame: Callable[[Frame], None] = lambda _frame: None,
+    ) -> None:
+        self._on_frame = on_frame
         self._source = source
         self._mailbox = mailbox
         self._clock = clock
@@ -45,6 +56,7 @@ class FrameIntake:
     def accept(self, item: NDArray[np.uint8]) -> bool:
         frame = Frame(self._source, self._number, self._clock.now(), item)
         self._number += 1
+        self._on_frame(frame)
         return self._mailbox.put(frame)
 
 

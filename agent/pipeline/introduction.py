@@ -1,6 +1,6 @@
 """What the node is and can, on `B/info`: said when it connects, and whenever a model has changed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from agent.contract import payloads
 from agent.contract.topics import Topics
@@ -35,6 +35,10 @@ class Introduction:
         """Another policy is in force."""
         self._info = self._info.model_copy(update={"config_version": config_version})
         self.tell()
+
+    def able_to(self, operations: Sequence[str]) -> None:
+        """These commands are answered."""
+        self._info = self._info.model_copy(update={"capabilities": tuple(operations)})
 
     def tell(self) -> None:
         """Say it as it is now; the same again says nothing."""

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from agent.contract import payloads
 from agent.contract.command_args import ARGS
 from agent.contract.policy import Policy, Publish
-from agent.domain.errors import Code, RefusedError, TransientError
-from agent.domain.ids import SourceName, Stream
+from agent.domain.errors import Code, TransientError
+from agent.domain.ids import Stream
 from agent.pipeline.commands.diagnose import MOST_BYTES, MOST_WARNINGS, Diagnose, Warnings, bounded
 from agent.pipeline.commands.operations import OPERATIONS
-from agent.pipeline.commands.simple import LogLevel, Ping, ReplayStream, RestartSource
+from agent.pipeline.commands.simple import LogLevel, Ping, ReplayStream
 from agent.ports import Replay
 
 DOOR = Stream("detections/door")
@@ -28,27 +28,6 @@ def test_every_operation_of_the_contract_is_known() -> None:
 
 async def test_ping_tells_about_the_node() -> None:
     assert await Ping(lambda: {"agent": "0.1.0"})({}) == {"agent": "0.1.0"}
-
-
-class TestRestartSource:
-    async def test_restarts_what_it_names(self) -> None:
-        restarted: list[SourceName] = []
-
-        async def restart(name: SourceName) -> None:
-            restarted.append(name)
-
-        handler = RestartSource(restart=restart, sources=lambda: ["door", "gate"])
-        assert await handler({"source": "door"}) == {"source": "door"}
-        assert restarted == ["door"]
-
-    async def test_refuses_what_is_not_there_and_names_what_is(self) -> None:
-        async def restart(name: SourceName) -> None:
-            raise AssertionError(name)
-
-        with pytest.raises(RefusedError) as refused:
-            await RestartSource(restart=restart, sources=lambda: ["door", "gate"])({"source": "roof"})
-        assert refused.value.path == "/args/source"
-        assert "door, gate" in refused.value.message
 
 
 class TestReplay:
@@ -119,7 +98,8 @@ class TestDiagnose:
         for number in range(MOST_WARNINGS + 7):
             warnings.note(log_entry(f"warning.number_{number}"))
         handler = Diagnose(
-            sections={"versions": lambda: {"agent": "0.1.0"}, "warnings": warnings},
+            sections={"warnings": warnings},
+            read={"versions": lambda: {"agent": "0.1.0"}},
             outbox=outbox,
             policy=Policy(),
         )
@@ -134,7 +114,7 @@ class TestDiagnose:
         async def outbox() -> Mapping[str, Any]:
             raise TransientError("the disk stands still", code=Code.DISK)
 
-        bundle = await Diagnose(sections={}, outbox=outbox, policy=Policy())({})
+        bundle = await Diagnose(sections={}, read={}, outbox=outbox, policy=Policy())({})
         assert bundle == {"outbox": {"code": "E_DISK", "message": "the disk stands still"}}
 
     @pytest.mark.parametrize(
@@ -150,7 +130,7 @@ class TestDiagnose:
             "warnings": lambda: [log_entry("x" * 200).model_dump() for _ in range(50)],
             "health": lambda: {"status": "ok"},
         }
-        bundle = await Diagnose(sections=sections, outbox=outbox, policy=policy)({})
+        bundle = await Diagnose(sections=sections, read={}, outbox=outbox, policy=policy)({})
         assert len(json.dumps(bundle, separators=(",", ":")).encode()) <= most
         assert bundle["health"] == {"status": "ok"}
         assert "threads" in bundle["cut"]

@@ -8,13 +8,14 @@ from typing import Any, Final
 from agent.contract import payloads
 from agent.contract.policy import Policy
 from agent.domain.errors import TransientError
+from agent.pipeline.supervise import in_thread
 
 MOST_BYTES: Final = 32_768
 MOST_WARNINGS: Final = 50
 _ROOM_FOR_RESULT: Final = 1_024
 
 Section = Callable[[], object]
-"""One part of the bundle, as JSON knows it; called on the event loop, quickly."""
+"""One part of the bundle, as JSON knows it."""
 
 
 class Warnings:
@@ -32,19 +33,22 @@ class Warnings:
 
 
 class Diagnose:
-    """Gathers `sections`, and what `outbox` says of itself; what is too large is cut, the longest part first.
+    """Gathers `sections` on the event loop, `read` in a thread, and what `outbox` says of itself.
 
-    No section holds a secret; and the result is scrubbed like any.
+    What is too large is cut, the longest part first. No section holds a secret; and the result is scrubbed
+    like any.
     """
 
     def __init__(
         self,
         *,
         sections: Mapping[str, Section],
+        read: Mapping[str, Section],
         outbox: Callable[[], Awaitable[Mapping[str, Any]]],
         policy: Policy,
     ) -> None:
         self._sections = sections
+        self._read = read
         self._outbox = outbox
         self.adopt(policy)
 
@@ -58,7 +62,9 @@ class Diagnose:
             outbox = await self._outbox()
         except TransientError as error:
             outbox = {"code": error.code, "message": error.message}
-        bundle = {**{name: section() for name, section in self._sections.items()}, "outbox": outbox}
+        bundle = {name: section() for name, section in self._sections.items()}
+        bundle |= await in_thread("diagnose", lambda: {name: each() for name, each in self._read.items()})
+        bundle["outbox"] = outbox
         return bounded(json.loads(json.dumps(bundle, default=str)), most_bytes=self._most_bytes)
 
 

@@ -51,6 +51,7 @@ class Commands:
         self._record = Record(kept)
         self._results = results
         self._topics = topics
+        self._below = topics.below("command/")
         self._clock = clock
         self._metrics = metrics
         self._reader = Reader(operations=handlers.keys(), clock=clock, open_signed=open_signed)
@@ -72,11 +73,12 @@ class Commands:
         self._results.adopt(policy)
 
     def receive(self, inbound: Inbound) -> None:
-        """A message from below `B/command/`. Never waits, and costs next to nothing where there are too many.
+        """A message to this node. Never waits, and costs next to nothing where there are too many.
 
-        An empty one takes a retained command away; one whose topic names no command cannot be answered.
+        Only those below `B/command/` mean anything here. An empty one takes a retained command away; one
+        whose topic names no command cannot be answered.
         """
-        if not inbound.payload:
+        if not inbound.payload or not inbound.topic.startswith(self._below):
             return
         now_ns = self._clock.now().monotonic_ns
         topic = self._topics.command(inbound.topic)

@@ -12,12 +12,6 @@ from agent.ports import Replay
 
 log = structlog.get_logger(__name__)
 
-Restart = Callable[[SourceName], Awaitable[None]]
-"""Has a source opened anew; returns once that has begun.
-
-Raises: NanofleetError (it does not run, or did not end).
-"""
-
 AskReplay = Callable[[Stream, str, int, int], Awaitable[Replay | None]]
 
 
@@ -30,19 +24,6 @@ class Ping:
     async def __call__(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
         del args
         return self._about()
-
-
-class RestartSource:
-    """`restart-source`: a source is closed and opened anew; the others notice nothing."""
-
-    def __init__(self, *, restart: Restart, sources: Callable[[], Collection[str]]) -> None:
-        self._restart = restart
-        self._sources = sources
-
-    async def __call__(self, args: Mapping[str, Any]) -> Mapping[str, Any]:
-        name = known_source(args, self._sources())
-        await self._restart(name)
-        return {"source": name}
 
 
 class ReplayStream:
