@@ -24,7 +24,7 @@ from agent.app import Agent
 from agent.contract import payloads
 from agent.contract.policy import PolicyDocument
 from agent.contract.schemas import schema_hashes
-from agent.domain.errors import ConfigError, RefusedError
+from agent.domain.errors import ConfigError, NanofleetError, RefusedError
 from agent.domain.latency import STAGES
 from agent.pipeline.supervise import Ticks, in_thread, unless
 from agent.pipeline.swap import Models
@@ -34,6 +34,7 @@ from agent.policies import (
     Rereading,
     check_permitted,
     first_policy,
+    forgive,
     read_policy,
     without_first,
 )
@@ -78,10 +79,39 @@ async def run_agent(
         ConfigError, RefusedError: settings or policy cannot be put to work on this node; nothing was started.
         ExceptionGroup: a stage ended unexpectedly; everything else was stopped.
     """
+    store = FilePolicyStore(state_dir=settings.state_dir)
+    try:
+        report = await _run_agent(
+            settings,
+            store,
+            stop=stop,
+            rereading=rereading,
+            until_ended=until_ended,
+            notifier=notifier,
+            hand_on_warnings=hand_on_warnings,
+            scrub=scrub,
+        )
+    except NanofleetError:
+        await in_thread("forgive-policy", lambda: forgive(store))
+        raise
+    await in_thread("forgive-policy", lambda: forgive(store))
+    return report
+
+
+async def _run_agent(
+    settings: Settings,
+    store: FilePolicyStore,
+    *,
+    stop: asyncio.Event,
+    rereading: Rereading,
+    until_ended: bool,
+    notifier: Notifier,
+    hand_on_warnings: HandOn,
+    scrub: Callable[[str], str],
+) -> RunReport | None:
     loop = asyncio.get_running_loop()
     heap.limit_heaps()
     clock = SystemClock()
-    store = FilePolicyStore(state_dir=settings.state_dir)
     first = await in_thread(
         "first-policy", lambda: first_policy(store, settings, read=rereading.read, clock=clock)
     )
@@ -92,7 +122,7 @@ async def run_agent(
     try:
         loaded = await unless(stop, "load", _load(settings, first))
     except (RefusedError, ConfigError) as error:
-        first = without_first(first, error, clock=clock, settings=settings)
+        first = without_first(first, error, store=store, clock=clock, settings=settings)
         loaded = await unless(stop, "load", _load(settings, first))
     if loaded is None:
         log.info("agent.stopped_while_loading")

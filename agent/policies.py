@@ -16,7 +16,7 @@ from agent.contract.reported import PolicyAttempt, as_written, policy_sha256
 from agent.domain.errors import Code, NanofleetError, RefusedError
 from agent.domain.ids import SourceName
 from agent.domain.stamp import rfc3339
-from agent.pipeline.control.journal import MOST_TRIES, Journal
+from agent.pipeline.control.journal import GIVEN_UP, MOST_TRIES, Journal
 from agent.ports import Clock, KeptPolicy, Origin, PolicyInbox, PolicyStore
 from agent.settings import Settings
 from agent.settings.permits import breaches
@@ -103,7 +103,7 @@ def first_policy(
     Raises:
         ConfigError, RefusedError: there is nothing else that it could run.
     """
-    journal = Journal(store.load())
+    journal = _journal_of(store.load())
     kept = _kept_document(journal.kept, settings)
     try:
         document = read()
@@ -120,7 +120,10 @@ def first_policy(
     begun = journal.begun(document.version, sha256)
     unfinished = begun.kept.unfinished
     failed = journal.last(document.version, sha256)
-    if failed is not None and failed.status == "failed":
+    if failed is not None and failed.status in GIVEN_UP:
+        log.warning(
+            "policy.file_given_up", version=document.version, code=failed.code, running=_version(kept)
+        )
         return _instead(kept, journal)
     if unfinished is not None and unfinished.tries > MOST_TRIES:
         attempt = PolicyAttempt(
@@ -142,7 +145,7 @@ def first_policy(
 
 
 def without_first(
-    first: FirstPolicy, error: NanofleetError, *, clock: Clock, settings: Settings
+    first: FirstPolicy, error: NanofleetError, *, store: PolicyStore, clock: Clock, settings: Settings
 ) -> FirstPolicy:
     """What to run where the first one could not even be loaded.
 
@@ -162,7 +165,16 @@ def without_first(
         at=rfc3339(clock.now().wall_ns),
     )
     log.warning("policy.refused", version=attempt.version, code=error.code, message=error.message)
-    return FirstPolicy(kept, first.journal.kept.origin, first.journal.noted(attempt))
+    noted = first.journal.noted(attempt)
+    _try_to_keep(store, noted)
+    return FirstPolicy(kept, noted.kept.origin, noted)
+
+
+def forgive(store: PolicyStore) -> None:
+    """The process ends in order, or for what is no policy's fault: what was being tried is tried anew."""
+    journal = Journal(store.load())
+    if journal.kept.unfinished is not None:
+        _try_to_keep(store, journal.untried())
 
 
 def _instead(kept: PolicyDocument | None, journal: Journal) -> FirstPolicy:
@@ -182,6 +194,20 @@ def _kept_document(kept: KeptPolicy, settings: Settings) -> PolicyDocument | Non
         log.warning("policy.kept_unusable", error=str(error))
         return None
     return document
+
+
+def _version(document: PolicyDocument | None) -> int | None:
+    return None if document is None else document.version
+
+
+def _journal_of(kept: KeptPolicy) -> Journal:
+    """Attempts of another version of the agent, which may know other codes, are forgotten."""
+    try:
+        Journal(kept).attempts, Journal(kept).sources
+    except ValidationError as error:
+        log.warning("policy.attempts_unreadable", error=str(error))
+        return Journal(replace(kept, attempts=(), sources={}))
+    return Journal(kept)
 
 
 def _try_to_keep(store: PolicyStore, journal: Journal) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,7 @@ class FilePolicyStore:
 
     def __init__(self, *, state_dir: Path) -> None:
         self.file = state_dir / POLICY_FILE
+        self._writing = threading.Lock()
 
     def load(self) -> KeptPolicy:
         try:
@@ -58,23 +60,28 @@ class FilePolicyStore:
             ) from error
 
     def keep(self, kept: KeptPolicy) -> None:
-        temporary = self.file.with_suffix(".tmp")
+        text = json.dumps({"v": 1, **asdict(kept)})
         try:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("w", encoding="utf-8") as out:
-                json.dump({"v": 1, **asdict(kept)}, out, ensure_ascii=False)
-                out.flush()
-                os.fsync(out.fileno())
-            temporary.replace(self.file)
-            folder = os.open(self.file.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            with self._writing:  # a thread whose attempt was broken off may write on
+                self._replace_by(text)
         except OSError as error:
             raise TransientError(
                 f"{self.file} cannot be written: {error.strerror}", code=Code.SPACE, path=str(self.file)
             ) from error
+
+    def _replace_by(self, text: str) -> None:
+        temporary = self.file.with_suffix(".tmp")
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="ascii") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(self.file)
+        folder = os.open(self.file.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def _move(self, aside: Path) -> None:
         try:

@@ -1,6 +1,6 @@
 """What is remembered of policies: the one in force, and what became of the last attempts. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -35,12 +35,35 @@ class Journal:
     def sources(self) -> dict[str, SourceStanding]:
         return {name: SourceStanding.model_validate(each) for name, each in self.kept.sources.items()}
 
+    @property
+    def waiting(self) -> list[SourceName]:
+        """Sources that did not answer when they were probed, and were not heard of since."""
+        return [SourceName(name) for name, each in self.kept.sources.items() if each["status"] == "waiting"]
+
+    def answering(self, names: Collection[SourceName]) -> "Journal":
+        """These do answer by now."""
+        known = self.sources
+        return Journal(
+            replace(
+                self.kept,
+                sources=self._sources(
+                    {name: SourceStanding(version=known[name].version, status="applied") for name in names}
+                ),
+            )
+        )
+
     def is_known(self, document: PolicyDocument, sha256: str) -> bool:
-        """It is in force, or it was tried and will not be tried again: the same again says nothing new."""
-        if self._in_force() == (document.version, sha256):
+        """It is in force, or it was tried and will not be tried again: the same again says nothing new.
+
+        What was in force once, and is no more, is not known: it is no newer than what is.
+        """
+        version, in_force = self._in_force()
+        if (version, in_force) == (document.version, sha256):
             return True
         last = self.last(document.version, sha256)
-        return last is not None and last.status not in _UNDER_WAY
+        if last is None or last.code in _MAY_WORK_LATER:
+            return False
+        return last.status in GIVEN_UP or (last.status == "partial" and document.version == version)
 
     def check(self, document: PolicyDocument, sha256: str) -> None:
         """Raises: RefusedError (no newer than what is in force, or another under the same version)."""
@@ -85,16 +108,30 @@ class Journal:
         standings: Mapping[SourceName, SourceStanding],
     ) -> "Journal":
         """The attempt has ended so, and `document` is in force from now on."""
-        told = self._sources(standings)
+        known = self.sources
+        told: dict[SourceName, SourceStanding] = {}
+        for name in map(SourceName, document.policy.sources):
+            # What was not touched goes by this version too; whether it answers by now, nobody has looked.
+            before = known.get(name)
+            waits = before is not None and before.status == "waiting"
+            told[name] = standings.get(name) or SourceStanding(
+                version=document.version,
+                status="waiting" if waits else "applied",
+                code=before.code if waits and before else None,
+            )
         return Journal(
             replace(
                 self._with(attempt),
                 document=document.model_dump(mode="json", by_alias=True, exclude_unset=True),
                 origin=origin,
                 floor=max(self.kept.floor, document.version),
-                sources={name: each for name, each in told.items() if name in document.policy.sources},
+                sources={str(name): each.model_dump(mode="json") for name, each in told.items()},
             )
         )
+
+    def untried(self) -> "Journal":
+        """The process ends in order: no fault of the attempt that is under way, which is made anew."""
+        return Journal(replace(self.kept, unfinished=None))
 
     def without_floor(self) -> "Journal":
         """Any version may come next; what is in force stays until then."""
@@ -102,7 +139,12 @@ class Journal:
 
     def _with(self, attempt: PolicyAttempt) -> KeptPolicy:
         attempts = (*self.kept.attempts, attempt.model_dump(mode="json"))[-MOST_ATTEMPTS:]
-        return replace(self.kept, attempts=attempts, unfinished=None)
+        begun = self.kept.unfinished
+        is_of_another = begun is not None and (begun.version, begun.sha256) != (
+            attempt.version,
+            attempt.sha256,
+        )
+        return replace(self.kept, attempts=attempts, unfinished=begun if is_of_another else None)
 
     def _sources(self, standings: Mapping[SourceName, SourceStanding]) -> dict[str, Any]:
         told = {str(name): each.model_dump(mode="json") for name, each in standings.items()}
@@ -116,4 +158,8 @@ class Journal:
         return known.version, policy_sha256(known.policy)
 
 
-_UNDER_WAY: Final = frozenset({"applying", "probation"})
+GIVEN_UP: Final = frozenset({"failed", "rolled_back"})
+"""How an attempt ends that is not made again."""
+
+_MAY_WORK_LATER: Final = frozenset({Code.SPACE})
+"""A full disk is no fault of the document's: it is tried whenever it comes again."""

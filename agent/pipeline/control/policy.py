@@ -3,36 +3,30 @@
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Final
 
 import structlog
 
 from agent.contract.policy import PolicyDocument
-from agent.contract.reported import (
-    PolicyAttempt,
-    PolicyStatus,
-    SourceStanding,
-    policy_sha256,
-)
-from agent.domain.errors import Code, NanofleetError, RefusedError, TransientError
-from agent.domain.ids import SourceName
-from agent.domain.stamp import rfc3339
+from agent.contract.reported import PolicyAttempt, policy_sha256
+from agent.domain.errors import Code, NanofleetError, RefusedError
 from agent.pipeline.control.journal import MOST_TRIES, Journal
-from agent.pipeline.control.reconcile import Applied, Reconciler
+from agent.pipeline.control.reconcile import Reconciler
+from agent.pipeline.control.record import PolicyRecord
 from agent.pipeline.control.reporting import Reporting
 from agent.pipeline.supervise import in_thread
+from agent.pipeline.waiting import wait_for_event
 from agent.ports import Clock, Condition, Origin, PolicyStore
 
 log = structlog.get_logger(__name__)
 
-_WHO: Final = "policy"
 _MOST_WAITING: Final = 8
 _PROVEN_S: Final = 3.0
 """What kills a process does it with the first frames."""
+_LOOK_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +60,38 @@ class PolicyControl:
         clock: Clock,
         on_condition: Condition,
         on_applied: Callable[[PolicyDocument], None],
+        proven_s: float = _PROVEN_S,
     ) -> None:
-        self._store = store
-        self._journal = journal
-        self._document = document
-        self._origin: Origin = origin
+        self._record = PolicyRecord(
+            store=store,
+            journal=journal,
+            document=document,
+            origin=origin,
+            reporting=reporting,
+            clock=clock,
+            on_condition=on_condition,
+            on_applied=on_applied,
+        )
         self._is_pending = pending
+        self._proven_s = proven_s
         self._reconciler = reconciler
         self._read = read
         self._check = check
-        self._reporting = reporting
         self._clock = clock
-        self._on_condition = on_condition
-        self._on_applied = on_applied
         self._desired: bytes | None = None
+        self._too_early: bytes | None = None
         self._waiting: deque[_Asked] = deque()
         self._work = asyncio.Event()
+        self._turn = asyncio.Lock()
 
     @property
     def document(self) -> PolicyDocument:
         """In force."""
-        return self._document
+        return self._record.document
 
     def want(self, payload: bytes) -> None:
         """What `config/desired` says. A newer one takes the place of one that still waits."""
-        self._desired = payload
+        self._desired, self._too_early = payload, None
         self._work.set()
 
     async def submit(self, document: PolicyDocument, origin: Origin) -> PolicyAttempt:
@@ -108,27 +109,24 @@ class PolicyControl:
         return await answer
 
     async def reset(self) -> None:
-        """Forget the floor: any version may come next."""
-        await self._keep(self._journal.without_floor())
-        self._report("applied")
+        """Forget the floor, once nothing is being tried: any version may come next."""
+        async with self._turn:
+            await self._record.keep(self._record.journal.without_floor())
+            self._record.report("applied")
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        self._report(self._status)
+        self._record.report_start()
         if self._is_pending:
-            await self._prove_first()
+            await asyncio.sleep(self._proven_s)
+            await self._record.prove()
         while True:
-            await self._work.wait()
+            await wait_for_event(self._work, timeout_s=_LOOK_S)
             self._work.clear()
+            await self._look_again()
             while self._waiting or self._desired is not None:
-                if self._desired is not None:
-                    payload, self._desired = self._desired, None
-                    await self._attempt_desired(payload)
-                else:
-                    asked = self._waiting.popleft()
-                    attempt = await self._attempt(asked.document, asked.origin)
-                    if not asked.answer.done():
-                        asked.answer.set_result(attempt)
+                async with self._turn:
+                    await self._next()
 
     async def reread(self, read: Callable[[], PolicyDocument]) -> None:
         """The node's file is to be tried as it is now; `read` reads it, in a thread."""
@@ -137,129 +135,107 @@ class PolicyControl:
             await self.submit(await in_thread("read-policy", read), "file")
         except NanofleetError as error:
             log.warning("policy.refused", code=error.code, message=error.message, origin="file")
-            message = f"version {self._document.version} stays in force: {error.message}"
-            self._on_condition(_WHO, "degraded", error.code, message)
+            self._record.tell(error.code, f"version {self.document.version} stays in force: {error.message}")
 
-    async def _prove_first(self) -> None:
-        """The policy that the node began with has run for a while, and the process lives."""
-        await asyncio.sleep(_PROVEN_S)
-        sha256 = policy_sha256(self._document.policy)
-        attempt = self._ended(self._document.version, sha256, "applied")
-        await self._keep(self._journal.in_force(attempt, self._document, origin=self._origin, standings={}))
-        self._report("applied")
+    async def _next(self) -> None:
+        if self._desired is not None:
+            payload, self._desired = self._desired, None
+            await self._attempt_desired(payload)
+            return
+        asked = self._waiting.popleft()
+        attempt = await self._attempt(asked.document, asked.origin)
+        if not asked.answer.done():
+            asked.answer.set_result(attempt)
+
+    async def _look_again(self) -> None:
+        """What could not be judged without the time, and sources that were waited for."""
+        if self._too_early is not None and self._clock.synced():
+            self.want(self._too_early)
+        answering = [name for name in self._record.journal.waiting if self._reconciler.is_well(name)]
+        if answering:
+            async with self._turn:
+                await self._record.keep(self._record.journal.answering(answering))
+                self._record.report(self._record.last_status)
 
     async def _attempt_desired(self, payload: bytes) -> None:
         try:
             document = await in_thread("read-policy", lambda: self._read(payload))
         except NanofleetError as error:
+            if error.code == Code.CLOCK and self._desired is None:
+                self._too_early = payload
             sha256 = hashlib.sha256(payload).hexdigest()
-            if self._journal.last(None, sha256) is None:  # it is read again at every connect
-                attempt = self._ended(
-                    None, sha256, "failed", code=error.code, path=error.path or None, message=error.message
-                )
-                await self._keep(self._journal.noted(attempt))
-                self._tell_failed(attempt, "mqtt")
+            if self._record.journal.last(None, sha256) is None:  # it is read again at every connect
+                await self._record.fail(self._record.ended(None, sha256, "failed", error), "mqtt")
             return
         await self._attempt(document, "mqtt")
 
     async def _attempt(self, document: PolicyDocument, origin: Origin) -> PolicyAttempt:
-        sha256 = policy_sha256(document.policy)
+        record, version, sha256 = self._record, document.version, policy_sha256(document.policy)
         if origin == "mqtt":
-            self._journal = self._journal.desired(sha256)
-        ended = partial(self._ended, document.version, sha256)
-        if self._journal.is_known(document, sha256):
-            if origin == "file" and document.version == self._document.version:
+            record.journal = record.journal.desired(sha256)
+        if record.journal.is_known(document, sha256):
+            if origin == "file" and version == self.document.version:
                 await self._look_at_files()
-            self._report(self._status)
-            return self._journal.last(document.version, sha256) or ended("applied")
+            known = record.journal.last(version, sha256) or record.ended(version, sha256, "applied")
+            record.report(known.status)
+            return known
         try:
-            self._journal.check(document, sha256)
+            record.journal.check(document, sha256)
             self._check_time(document)
-            await self._begin(document, sha256)
-            self._report("applying", ended("applying"))
+            await self._begin(version, sha256)
+            record.report("applying", record.ended(version, sha256, "applying"))
             await in_thread("check-policy", lambda: self._check(document))
             applied = await self._reconciler.apply(
                 document.policy,
-                version=document.version,
-                before={name: each.version for name, each in self._journal.sources.items()},
+                version=version,
+                before=record.versions,
                 look_at_files=origin in {"file", "local"},
-                on_probation=lambda standings: self._report("probation", ended("probation"), standings),
+                on_probation=lambda standings: record.report(
+                    "probation", record.ended(version, sha256, "probation"), standings
+                ),
             )
         except NanofleetError as error:
-            attempt = ended("failed", code=error.code, path=error.path or None, message=error.message)
-            await self._keep(self._journal.noted(attempt))
-            self._tell_failed(attempt, origin)
+            attempt = record.ended(version, sha256, "failed", error)
+            await record.fail(attempt, origin)
             return attempt
-        attempt = ended(applied.status, code=applied.code, path=applied.path, message=applied.message)
-        await self._settle(document, applied, attempt, origin)
+        attempt = record.ended(version, sha256, applied.status, applied.error)
+        await record.settle(document, applied, attempt, origin)
         return attempt
 
-    async def _look_at_files(self) -> None:
-        """What is in force names files that may have been replaced."""
-        try:
-            await self._reconciler.apply(
-                self._document.policy,
-                version=self._document.version,
-                before={},
-                look_at_files=True,
-                on_probation=lambda _standings: None,
-            )
-        except NanofleetError as error:
-            self._on_condition(_WHO, "degraded", error.code, error.message)
-        else:
-            log.info("policy.applied", version=self._document.version, status="applied", origin="file")
-            message = f"version {self._document.version} is in force"
-            self._on_condition(_WHO, "ok", None, message)
-            self._on_applied(self._document)
-
-    async def _begin(self, document: PolicyDocument, sha256: str) -> None:
+    async def _begin(self, version: int, sha256: str) -> None:
         """On the disk before anything is tried.
 
         Raises:
             RefusedError: the process has ended in it twice (`E_CRASHED`).
             TransientError: the disk refuses.
         """
-        begun = self._journal.begun(document.version, sha256)
+        begun = self._record.journal.begun(version, sha256)
         unfinished = begun.kept.unfinished
         if unfinished is not None and unfinished.tries > MOST_TRIES:
             raise RefusedError(
-                f"the agent ended {MOST_TRIES} times while version {document.version} was being applied; "
+                f"the agent ended {MOST_TRIES} times while version {version} was being applied; "
                 "it is not tried again",
                 code=Code.CRASHED,
                 path="/policy",
             )
-        await in_thread("keep-policy", lambda: self._store.keep(begun.kept))
-        self._journal = begun
+        await self._record.begin(begun)
 
-    async def _settle(
-        self, document: PolicyDocument, applied: Applied, attempt: PolicyAttempt, origin: Origin
-    ) -> None:
-        is_in_force = applied.status != "rolled_back"
-        if is_in_force:
-            self._document, self._origin = document.model_copy(update={"policy": applied.policy}), origin
-            journal = self._journal.in_force(
-                attempt, self._document, origin=origin, standings=applied.standings
-            )
-        else:
-            journal = self._journal.noted(attempt, applied.standings)
-        await self._keep(journal)
-        self._report(applied.status)
-        log.info("policy.applied", version=document.version, status=applied.status, origin=origin)
-        if applied.status == "applied":
-            self._on_condition(_WHO, "ok", None, f"version {document.version} is in force")
-        else:
-            message = f"version {document.version}: {applied.message}"
-            self._on_condition(_WHO, "degraded", applied.code, message)
-        if is_in_force:
-            self._on_applied(self._document)
-
-    async def _keep(self, journal: Journal) -> None:
-        """What happened is so, whatever the disk says: the next attempt tries to write it again."""
-        self._journal = journal
+    async def _look_at_files(self) -> None:
+        """What is in force names files that may have been replaced."""
         try:
-            await in_thread("keep-policy", lambda: self._store.keep(journal.kept))
-        except TransientError as error:
-            log.warning("policy.not_kept", code=error.code, message=error.message)
+            applied = await self._reconciler.apply(
+                self.document.policy,
+                version=self.document.version,
+                before=self._record.versions,
+                look_at_files=True,
+                on_probation=lambda _standings: None,
+            )
+        except NanofleetError as error:
+            self._record.tell(error.code, error.message)
+            return
+        self._record.announce()
+        if applied.error is not None:
+            self._record.tell(applied.error.code, applied.error.message)
 
     def _check_time(self, document: PolicyDocument) -> None:
         """Raises: RefusedError (it has expired; without a clock that is right nobody can tell)."""
@@ -268,55 +244,3 @@ class PolicyControl:
         if datetime.fromisoformat(document.expires_at).timestamp() * 1e9 <= self._clock.now().wall_ns:
             message = f"it has expired at {document.expires_at}"
             raise RefusedError(message, code=Code.EXPIRED, path="/expires_at")
-
-    @property
-    def _status(self) -> PolicyStatus:
-        attempts = self._journal.attempts
-        return attempts[-1].status if attempts else "applied"
-
-    def _ended(
-        self,
-        version: int | None,
-        sha256: str,
-        status: PolicyStatus,
-        *,
-        code: Code | None = None,
-        path: str | None = None,
-        message: str = "",
-    ) -> PolicyAttempt:
-        at = rfc3339(self._clock.now().wall_ns)
-        return PolicyAttempt(
-            version=version, sha256=sha256, status=status, code=code, path=path, message=message, at=at
-        )
-
-    def _tell_failed(self, attempt: PolicyAttempt, origin: Origin) -> None:
-        self._report("failed")
-        log.warning(
-            "policy.refused",
-            version=attempt.version,
-            code=attempt.code,
-            path=attempt.path,
-            message=attempt.message,
-            origin=origin,
-        )
-        self._on_condition(
-            _WHO,
-            "degraded",
-            attempt.code,
-            f"version {self._document.version} stays in force: {attempt.message}",
-        )
-
-    def _report(
-        self,
-        status: PolicyStatus,
-        under_way: PolicyAttempt | None = None,
-        standings: Mapping[SourceName, SourceStanding] | None = None,
-    ) -> None:
-        self._reporting.tell(
-            status,
-            self._document,
-            self._journal,
-            origin=self._origin,
-            under_way=under_way,
-            standings=standings,
-        )

@@ -9,7 +9,7 @@ import structlog
 
 from agent.contract.policy import Policy
 from agent.contract.reported import PolicyStatus, SourceStanding
-from agent.domain.errors import Code, NanofleetError
+from agent.domain.errors import Code, NanofleetError, RefusedError
 from agent.domain.ids import SourceName
 from agent.pipeline.control.changes import SourceChanges, source_changes
 from agent.pipeline.control.probing import Probe, Verdict
@@ -18,8 +18,9 @@ from agent.pipeline.swap import ModelSwap, Staged
 
 log = structlog.get_logger(__name__)
 
-PROBE_S: Final = 30.0
-"""A source that is opened otherwise has so long to show a frame, and that it is inferred."""
+PROBE_S: Final = 25.0
+"""A source that is opened otherwise has so long to show a frame, and that it is inferred; within 30 s it has
+gone back."""
 
 _LOOK_S: Final = 0.05
 
@@ -34,14 +35,15 @@ class Follower(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What is in force now. `standings`: sources that were touched, and which version each runs by."""
+    """What is in force now. `standings`: sources that were touched, and which version each runs by.
+
+    `error`: why not all is as it was asked for.
+    """
 
     policy: Policy
     status: PolicyStatus
     standings: Mapping[SourceName, SourceStanding]
-    code: Code | None = None
-    path: str | None = None
-    message: str = ""
+    error: RefusedError | None = None
 
 
 class Reconciler:
@@ -90,6 +92,10 @@ class Reconciler:
             verdicts = await self._await_verdicts([name])
         return verdicts[name]
 
+    def is_well(self, name: SourceName) -> bool:
+        """Whether a source works at the moment."""
+        return self._probe.is_well(name)
+
     async def apply(
         self,
         new: Policy,
@@ -127,6 +133,7 @@ class Reconciler:
         touched = [*changes.added, *changes.reopened]
         was_well = {name for name in changes.reopened if self._probe.is_well(name)}
         await self._move_to(staged, changes)
+        del staged  # or what it loaded could not be let go of on the way back
         standings = {name: SourceStanding(version=version, status="probation") for name in touched}
         if touched:
             on_probation(dict(standings))
@@ -193,7 +200,7 @@ class Reconciler:
     ) -> Applied:
         """Sources that were well before keep what they had; where that does not fit the rest, all does."""
         first, verdict = next(iter(failed.items()))
-        told = f"source {first} failed its probe: {verdict.message}"
+        told, code = f"source {first} failed its probe: {verdict.message}", Code.PROBE
         log.warning("policy.probe_failed", sources=sorted(failed), code=verdict.code, message=verdict.message)
         try:
             target = self._mixture(new, dict.fromkeys(failed, old))
@@ -201,15 +208,15 @@ class Reconciler:
             staged = await self._swap.stage(target, look_at_files=False)
         except NanofleetError as error:
             told += f"; and with what it had before, the rest does not fit: {error.message}"
-            target = old
+            target, code = old, Code.ROLLED_BACK
             self._prepare(target)
             staged = await self._swap.stage(target, look_at_files=False)
         await self._move_to(staged, source_changes(new, target, reloaded=staged.loaded.keys()))
+        if target == old:  # nothing else runs by the new version either
+            standings = {name: standing for name, standing in standings.items() if name in failed}
         return Applied(
             policy=target,
             status="rolled_back" if target == old else "partial",
             standings=standings,
-            code=Code.PROBE if target != old else Code.ROLLED_BACK,
-            path=f"/policy/sources/{first}",
-            message=told,
+            error=RefusedError(told, code=code, path=f"/policy/sources/{first}"),
         )
