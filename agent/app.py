@@ -48,9 +48,9 @@ from agent.pipeline.timekeeping import Timekeeping
 from agent.pipeline.upgrading import Upgrading
 from agent.policies import FirstPolicy, Policies
 from agent.ports import ControlVerifier, Inbound, ModelUpgrade, StandingStore
-from agent.serving.lane_plan import LanePlan
 from agent.serving.model_loading import digest_of
 from agent.settings import Settings
+from agent.staging import LaneStager, RunningLanes, ShadowStager
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +71,7 @@ class Agent:
         policies: Policies,
         models: Models,
         shadows: Mapping[SourceName, ShadowPlan],
-        plan: LanePlan,
+        lanes: RunningLanes,
         load: Load,
         upgrades: Sequence[ModelUpgrade],
         outbox: SqliteOutbox,
@@ -99,7 +99,7 @@ class Agent:
         topics = Topics(settings.site, settings.node)
 
         self.ticks = ticks
-        self.announcements = Announcements()
+        self.announcements = Announcements(first=(topics.info, topics.health, topics.reported))
         self.scheduler = Scheduler(clock=clock)
         self.results: Handover[Result] = Handover(loop=asyncio.get_running_loop(), capacity=RESULTS_HELD)
         self.health = Health(
@@ -128,7 +128,7 @@ class Agent:
         self.worker = InferenceWorker(
             scheduler=self.scheduler,
             results=self.results,
-            lanes=plan.lanes,
+            lanes=lanes.plan.lanes,
             clock=clock,
             metrics=metrics,
             ticks=self.ticks,
@@ -160,7 +160,7 @@ class Agent:
         )
         self.overload = Overload(
             scheduler=self.scheduler,
-            lanes=plan.lanes,
+            lanes=lanes.plan.lanes,
             mode=policy.power.mode,
             max_temperature_c=policy.power.max_temperature_c,
             strain=assembly.strain(),
@@ -272,8 +272,31 @@ class Agent:
             sources=self.sources,
             captures=self.captures,
             keeping=self.keeping,
-            prepare=self.ruling.prepare,
-            followers=[self.health, self.eventing, self.ruling, self.keeping, self.delivery, self.overload, *self.command.followers],
+            stagers=[
+                self.ruling,
+                ShadowStager(
+                    policy=policy,
+                    shadows=self.shadows,
+                    load=policies.load_shadows,
+                    on_condition=self.health.report,
+                ),
+                LaneStager(
+                    policy=policy,
+                    lanes=lanes,
+                    plan=policies.plan_lanes,
+                    swap=self.swap,
+                    worker=self.worker,
+                    overload=self.overload,
+                ),
+            ],
+            followers=[
+                self.health,
+                self.eventing,
+                self.keeping,
+                self.delivery,
+                self.overload,
+                *self.command.followers,
+            ],
             clock=clock,
             on_condition=self.health.report,
             on_applied=self._on_applied,

@@ -5,14 +5,14 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from agent.captures import Captures
-from agent.contract.policy import Policy, PolicyDocument
+from agent.contract.policy import PolicyDocument
 from agent.contract.topics import Topics
 from agent.pipeline.announcements import Announcements
 from agent.pipeline.commands import Handler
 from agent.pipeline.control.local import LocalControl
 from agent.pipeline.control.patching import PatchConfig
 from agent.pipeline.control.policy import PolicyControl
-from agent.pipeline.control.reconcile import Follower, Reconciler
+from agent.pipeline.control.reconcile import Follower, Reconciler, Stager
 from agent.pipeline.control.reporting import Reporting
 from agent.pipeline.control.restarting import RestartSource
 from agent.pipeline.keeping import Keeping
@@ -25,8 +25,8 @@ from agent.ports import Clock, Condition, Inbound
 class ControlPlane:
     """Policies and commands, from the broker, the node's file and a person at the node. On the event loop.
 
-    `prepare` raises RefusedError where a follower could not go by a policy; `followers` go by it, and
-    `on_applied` hears of the document that is in force from now on.
+    `stagers` and `followers` go by the policy; `on_applied` hears of the document that is in force from now
+    on.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ControlPlane:
         sources: Sources,
         captures: Captures,
         keeping: Keeping,
-        prepare: Callable[[Policy], None],
+        stagers: Sequence[Stager],
         followers: Sequence[Follower],
         clock: Clock,
         on_condition: Condition,
@@ -55,7 +55,7 @@ class ControlPlane:
             sources=sources,
             capture=captures.make,
             alter=captures.alter,
-            prepare=prepare,
+            stagers=stagers,
             followers=followers,
             mixture=policies.mixture,
             probe=captures.probe(),

@@ -22,7 +22,7 @@ from agent.adapters.system.run_record import Ending, RunRecord
 from agent.adapters.system.time_floor import TimeFloor
 from agent.app import Agent
 from agent.contract import payloads
-from agent.contract.policy import PolicyDocument
+from agent.contract.policy import Policy, PolicyDocument
 from agent.contract.schemas import schema_hashes
 from agent.domain.errors import ConfigError, NanofleetError, RefusedError
 from agent.domain.latency import STAGES
@@ -51,6 +51,7 @@ from agent.serving.model_loading import (
 )
 from agent.settings import Settings, UnixSocket
 from agent.settings.advice import advice_on_policy, advice_on_settings
+from agent.staging import RunningLanes
 from agent.trust import control_verifier
 
 log = structlog.get_logger(__name__)
@@ -90,6 +91,7 @@ async def run_agent(
             notifier=notifier,
             hand_on_warnings=hand_on_warnings,
             scrub=scrub,
+            set_log_level=set_log_level,
         )
     except NanofleetError:
         await in_thread("forgive-policy", lambda: forgive(store))
@@ -108,6 +110,7 @@ async def _run_agent(
     notifier: Notifier,
     hand_on_warnings: HandOn,
     scrub: Callable[[str], str],
+    set_log_level: Callable[[str], None] | None,
 ) -> RunReport | None:
     loop = asyncio.get_running_loop()
     heap.limit_heaps()
@@ -127,7 +130,7 @@ async def _run_agent(
     if loaded is None:
         log.info("agent.stopped_while_loading")
         return None
-    plan, document = loaded.plan, first.document
+    document, lanes = first.document, RunningLanes(loaded.plan, loaded.plan)
     verifier = await in_thread("control-keys", lambda: control_verifier(settings, clock=clock))
     known_time = await in_thread("time-floor", lambda: TimeFloor(state_dir=settings.state_dir, clock=clock))
     link = await in_thread("link", lambda: assembly.link(settings, clock=clock, known_time=known_time))
@@ -159,13 +162,15 @@ async def _run_agent(
                 read=lambda payload: read_policy(verifier.open(payload, kind="policy")),
                 read_local=read_policy,
                 check=lambda wanted: _check(wanted, settings),
+                plan_lanes=lambda wanted: _plan(settings, wanted),
+                load_shadows=lambda wanted: load_shadows(wanted, settings),
                 rereading=rereading,
             ),
             models=loaded.models,
             shadows=loaded.shadows.plans,
-            plan=plan,
+            lanes=lanes,
             load=lambda name, stanza, may_fall_back: load_another(
-                name, stanza, settings, plan=plan, may_fall_back=may_fall_back
+                name, stanza, settings, plan=lanes.coming, may_fall_back=may_fall_back
             ),
             upgrades=loaded.upgrades,
             outbox=outbox,
@@ -191,7 +196,7 @@ async def _run_agent(
             await agent.run(stop, until_ended=until_ended)
             ending = "signal"
             seconds = (clock.now().monotonic_ns - began_ns) / 1e9
-            report = await _report(agent, outbox, metrics, plan, seconds=seconds)
+            report = await _report(agent, outbox, metrics, lanes.plan, seconds=seconds)
         finally:
             hand_on_warnings(None)
             if http is not None:
@@ -234,7 +239,7 @@ class _Loaded:
 def _check(document: PolicyDocument, settings: Settings) -> None:
     """Raises: FaultyDocumentError (not permitted here), ConfigError (there is no memory for it)."""
     check_permitted(document.policy, settings)
-    _plan(settings, document)
+    _plan(settings, document.policy)
     for sentence in advice_on_policy(document.policy, settings):
         log.info("config.advice", advice=sentence)
 
@@ -242,7 +247,7 @@ def _check(document: PolicyDocument, settings: Settings) -> None:
 async def _load(settings: Settings, first: FirstPolicy) -> _Loaded:
     document, policy = first.document, first.document.policy
     await in_thread("advise", lambda: _advise(settings, document))
-    plan = await in_thread("plan", lambda: _plan(settings, document))
+    plan = await in_thread("plan", lambda: _plan(settings, policy))
     # A session's threads are started here, and give way as the lanes do that call them.
     models = await in_thread("load-models", lambda: load_models(policy, settings, plan=plan), yields=True)
     shadows = await in_thread("load-shadows", lambda: load_shadows(policy, settings), yields=True)
@@ -250,13 +255,12 @@ async def _load(settings: Settings, first: FirstPolicy) -> _Loaded:
     return _Loaded(plan, models, shadows, upgrades)
 
 
-def _plan(settings: Settings, document: PolicyDocument) -> LanePlan:
+def _plan(settings: Settings, policy: Policy) -> LanePlan:
     """The lanes that the policy asks for, or as many of them as there is memory for.
 
     Raises:
         ConfigError: there is none for a single one.
     """
-    policy = document.policy
     plan = plan_lanes(policy, settings)
     for sentence in plan.unused:
         log.warning("lanes.tuning_unused", why=sentence)

@@ -18,6 +18,8 @@ from agent.domain.ids import SourceName
 from agent.domain.stamp import rfc3339
 from agent.pipeline.control.journal import GIVEN_UP, MOST_TRIES, Journal
 from agent.ports import Clock, KeptPolicy, Origin, PolicyInbox, PolicyStore
+from agent.serving.lane_plan import LanePlan
+from agent.serving.model_loading import LoadedShadows
 from agent.settings import Settings
 from agent.settings.permits import breaches
 
@@ -55,6 +57,8 @@ class Policies:
     """Of what came over MQTT; `read_local` of what a person at the node left."""
     read_local: Callable[[bytes], PolicyDocument]
     check: Callable[[PolicyDocument], None]
+    plan_lanes: Callable[[Policy], LanePlan]
+    load_shadows: Callable[[Policy], LoadedShadows]
     rereading: Rereading
 
     @staticmethod

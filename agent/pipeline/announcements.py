@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 
 from agent.ports import Publication
 
@@ -12,10 +13,12 @@ class Announcements:
     """The last value of each retained topic, and a few remarks at QoS 0. Used on the event loop only.
 
     Retained topics are never queued: at a session's birth all last values are sent, then each on change.
-    Remarks (heartbeat, log) made while there is no session are dropped, oldest first.
+    Remarks (heartbeat, log) made while there is no session are dropped, oldest first. The topics `first` go
+    first at birth, in their order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, first: Sequence[str] = ()) -> None:
+        self._first = first
         self._retained: dict[str, Publication] = {}
         self._changed: dict[str, Publication] = {}
         self._remarks: deque[Publication] = deque(maxlen=_MOST_REMARKS)
@@ -34,10 +37,12 @@ class Announcements:
         self._news.set()
 
     def birth(self) -> list[Publication]:
-        """All retained values, in the order in which their topics were first set; forgets pending changes."""
+        """All retained values, the others as their topics were first set; forgets pending changes."""
         self._changed.clear()
         self._remarks.clear()
-        return list(self._retained.values())
+        ordered = [topic for topic in self._first if topic in self._retained]
+        ordered += [topic for topic in self._retained if topic not in self._first]
+        return [self._retained[topic] for topic in ordered]
 
     def take(self) -> list[Publication]:
         """What is new since the last `birth` or `take`: changes first, then remarks."""

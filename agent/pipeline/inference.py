@@ -17,6 +17,7 @@ from agent.ports import Clock, Condition, Look, Metrics, Timed
 log = structlog.get_logger(__name__)
 
 _HANDOVER_PATIENCE_S = 1.0
+_LOOK_S = 0.25
 
 OnServed = Callable[[FrameJob, Sequence[Result]], None]
 """Hears in a lane of frames whose results, in their order, have been handed on; must be quick."""
@@ -49,23 +50,38 @@ class InferenceWorker:
         self._on_served = on_served
         self._loop = asyncio.get_running_loop()
         self._failing: set[str] = set()
+        self._is_over = False
+
+    def resize(self, lanes: int) -> None:
+        """So many lanes within a second; one that is too many ends what it does."""
+        if lanes < 1:
+            raise ValueError(f"the worker needs at least one lane, not {lanes}")
+        self._lanes = lanes
 
     async def run(self) -> None:
         """Returns when every lane has ended in order; a lane's unforeseen error is raised at once."""
-        lanes = [
-            asyncio.wrap_future(start_thread(f"lane[{number}]", self._lane_of(number), yields=True))
-            for number in range(self._lanes)
-        ]
-        done, _ = await asyncio.wait(lanes, return_when=asyncio.FIRST_EXCEPTION)
-        for lane in done:
-            lane.result()
+        lanes: dict[int, asyncio.Future[None]] = {}
+        while True:
+            for number in range(self._lanes):
+                if number not in lanes and not self._is_over:
+                    thread = start_thread(f"lane[{number}]", self._lane_of(number), yields=True)
+                    lanes[number] = asyncio.wrap_future(thread)
+            if not lanes:
+                return
+            done, _ = await asyncio.wait(lanes.values(), timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+            for number in [number for number, lane in lanes.items() if lane in done]:
+                lanes.pop(number).result()
 
     def _lane_of(self, number: int) -> Callable[[], None]:
         stage = f"lane-{number}"
 
         def lane() -> None:
             self._ticks.tick(stage)
-            while (job := self._scheduler.next_job(number)) is not NoJob.OVER:
+            while number < self._lanes:
+                job = self._scheduler.next_job(number)
+                if job is NoJob.OVER:
+                    self._is_over = True
+                    break
                 self._ticks.tick(stage)
                 if not isinstance(job, NoJob):
                     self._serve(job, number, stage)

@@ -85,6 +85,11 @@ class Overload:
             self._mode, self._max_temperature_c = power.mode, power.max_temperature_c
             self._cameras = None
 
+    def resize(self, lanes: int) -> None:
+        """The worker has so many lanes now."""
+        self._lanes = lanes
+        self._cameras = None
+
     def _look(self, strain: Strain) -> None:
         now_s = self._clock.now().monotonic_ns / 1e9
         demands = self._scheduler.demands()

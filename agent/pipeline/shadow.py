@@ -120,10 +120,12 @@ class Shadows:
         self._metrics = metrics
         self._on_condition = on_condition
         self._changed = threading.Condition()
-        self._watches = {name: _Watch(plan) for name, plan in plans.items()}
+        self._watches: dict[SourceName, _Watch] = {}
+        self._has_some = threading.Event()
         self._turn = 0
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.adopt(plans)
 
     def offer(self, job: FrameJob, results: Sequence[Result]) -> None:
         """Called by a lane when it has handed on what it found: the worker's `OnServed`."""
@@ -142,11 +144,24 @@ class Shadows:
                 watch.candidate = _Candidate(frame, thresholds, result)
                 self._changed.notify()
 
+    def adopt(self, plans: Mapping[SourceName, ShadowPlan]) -> None:
+        """Look over these shoulders from now on; what came of a pair that stays is kept."""
+        with self._changed:
+            before, self._watches = self._watches, {}
+            for name, plan in plans.items():
+                known = before.get(name)
+                stays = known is not None and known.plan == plan
+                self._watches[name] = known if known is not None and stays else _Watch(plan)
+            self._changed.notify_all()
+            self._has_some.set() if plans else self._has_some.clear()
+
     async def run(self, stop: asyncio.Event) -> None:
         """Look on until `stop`. An error that nobody foresaw ends the shadows, and nothing else."""
-        if not self._watches:
-            return
         self._loop = asyncio.get_running_loop()
+        while not (self._has_some.is_set() or stop.is_set()):  # most nodes never need the thread
+            await wait_for_event(stop, timeout_s=_STOP_S)
+        if stop.is_set():
+            return
         ended = asyncio.wrap_future(start_thread("shadow", self._work))
         while not (stop.is_set() or ended.done()):
             await wait_for_event(stop, timeout_s=_STOP_S)

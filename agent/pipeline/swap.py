@@ -91,6 +91,7 @@ class ModelSwap:
         self._on_condition = on_condition
         self._on_swapped = on_swapped
         self._load_s = load_s
+        self._all_anew = False
 
     def serving(self, name: str | None) -> Admitted | None:
         """What serves under that name."""
@@ -108,6 +109,10 @@ class ModelSwap:
                 self._models[name] = replace(admitted, model=new)
                 self._on_swapped()
 
+    def load_all_anew(self) -> None:
+        """What serves is to be run otherwise: the next `stage` loads every model, whatever its stanza."""
+        self._all_anew = True
+
     async def stage(self, policy: Policy, *, look_at_files: bool = True) -> Staged:
         """Load and admit what `policy` wants and does not serve yet, beside what serves.
 
@@ -119,9 +124,10 @@ class ModelSwap:
                 tells of it, and nothing has changed.
         """
         loaded: Models = {}
+        all_anew, self._all_anew = self._all_anew, False
         for name in _used(policy):
             try:
-                if await self._is_wanted(name, policy.models[name], look_at_files=look_at_files):
+                if all_anew or await self._is_wanted(name, policy.models[name], look_at_files=look_at_files):
                     loaded[name] = await self._loaded(name, policy.models[name])
                 elif name in self._models:
                     # What was refused before is not asked for any more.

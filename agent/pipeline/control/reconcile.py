@@ -33,6 +33,17 @@ class Follower(Protocol):
     def adopt(self, policy: Policy) -> None: ...
 
 
+class Stager(Protocol):
+    """Something that has to make ready what a policy needs of it, before anything changes."""
+
+    async def stage(self, policy: Policy) -> Callable[[], None]:
+        """What puts it to work: that takes effect at once, never waits and never fails.
+
+        Raises:
+            RefusedError: the policy cannot be had; nothing has changed.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
     """What is in force now. `standings`: sources that were touched, and which version each runs by.
@@ -46,11 +57,19 @@ class Applied:
     error: RefusedError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """All that a policy needs is there, and waits to be put to work."""
+
+    staged: Staged
+    adoptions: Sequence[Callable[[], None]]
+
+
 class Reconciler:
     """Used on the event loop, one policy at a time. `policy` is what runs.
 
-    `capture` makes a source's capture, ready to be started; `prepare` compiles what a policy's followers need
-    before anything is changed, and raises RefusedError; `mixture` validates a policy put together here.
+    `capture` makes a source's capture, ready to be started; `alter` has one that runs be served otherwise;
+    `stagers` go before `swap`, which is the dearest; `mixture` validates a policy put together here.
     """
 
     def __init__(
@@ -61,7 +80,7 @@ class Reconciler:
         sources: Sources,
         capture: Callable[[SourceName, Policy], Runnable],
         alter: Callable[[SourceName, Policy], None],
-        prepare: Callable[[Policy], None],
+        stagers: Sequence[Stager],
         followers: Sequence[Follower],
         mixture: Callable[[Policy, Mapping[SourceName, Policy]], Policy],
         probe: Probe,
@@ -72,7 +91,7 @@ class Reconciler:
         self._sources = sources
         self._capture = capture
         self._alter = alter
-        self._prepare = prepare
+        self._stagers = stagers
         self._followers = followers
         self._mixture = mixture
         self._probe = probe
@@ -127,13 +146,12 @@ class Reconciler:
         on_probation: OnProbation,
     ) -> Applied:
         old = self.policy
-        self._prepare(new)
-        staged = await self._swap.stage(new, look_at_files=look_at_files)
-        changes = source_changes(old, new, reloaded=staged.loaded.keys())
+        ready = await self._stage(new, look_at_files=look_at_files)
+        changes = source_changes(old, new, reloaded=ready.staged.loaded.keys())
         touched = [*changes.added, *changes.reopened]
         was_well = {name for name in changes.reopened if self._probe.is_well(name)}
-        await self._move_to(staged, changes)
-        del staged  # or what it loaded could not be let go of on the way back
+        await self._move_to(ready, changes)
+        del ready  # or what it loaded could not be let go of on the way back
         standings = {name: SourceStanding(version=version, status="probation") for name in touched}
         if touched:
             on_probation(dict(standings))
@@ -154,13 +172,20 @@ class Reconciler:
             )
         return await self._go_back(old, new, failed, standings)
 
-    async def _move_to(self, staged: Staged, changes: SourceChanges) -> None:
+    async def _stage(self, policy: Policy, *, look_at_files: bool) -> _Ready:
+        """Raises: RefusedError (the policy cannot be had; nothing has changed)."""
+        adoptions = [await stager.stage(policy) for stager in self._stagers]
+        return _Ready(await self._swap.stage(policy, look_at_files=look_at_files), adoptions)
+
+    async def _move_to(self, ready: _Ready, changes: SourceChanges) -> None:
         """What was staged takes over; sources that differ in where they come from are opened anew."""
-        self.policy = new = staged.policy
+        self.policy = new = ready.staged.policy
         for name in (*changes.removed, *changes.reopened):
             if name in self._sources.names:
                 await self._sources.stop(name, for_good=name in changes.removed)
-        gone = self._swap.take_over(staged)
+        gone = self._swap.take_over(ready.staged)
+        for adopt in ready.adoptions:
+            adopt()
         for follower in self._followers:
             follower.adopt(new)
         for name in self._sources.names:
@@ -204,14 +229,12 @@ class Reconciler:
         log.warning("policy.probe_failed", sources=sorted(failed), code=verdict.code, message=verdict.message)
         try:
             target = self._mixture(new, dict.fromkeys(failed, old))
-            self._prepare(target)
-            staged = await self._swap.stage(target, look_at_files=False)
+            ready = await self._stage(target, look_at_files=False)
         except NanofleetError as error:
             told += f"; and with what it had before, the rest does not fit: {error.message}"
             target, code = old, Code.ROLLED_BACK
-            self._prepare(target)
-            staged = await self._swap.stage(target, look_at_files=False)
-        await self._move_to(staged, source_changes(new, target, reloaded=staged.loaded.keys()))
+            ready = await self._stage(target, look_at_files=False)
+        await self._move_to(ready, source_changes(new, target, reloaded=ready.staged.loaded.keys()))
         if target == old:  # nothing else runs by the new version either
             standings = {name: standing for name, standing in standings.items() if name in failed}
         return Applied(
