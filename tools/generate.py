@@ -150,7 +150,9 @@ def _below(where: str, schema: Schema, root: Schema) -> Iterator[tuple[str, Sche
         if "properties" in spelled:
             yield path, spelled
         for named in spelled.get("patternProperties", {}).values():
-            yield from _named(f"{path}.NAME", resolve(named, root), root)
+            of_each = resolve(named, root)
+            if "properties" in of_each or "discriminator" in of_each:
+                yield from _named(f"{path}.NAME", of_each, root)
 
 
 def _named(path: str, schema: Schema, root: Schema) -> Iterator[tuple[str, Schema]]:

@@ -29,9 +29,9 @@ from agent.contract.sources import (
     SyntheticCamera,
     SystemSensor,
     VibrationSensor,
-    Zone,
 )
 from agent.contract.thresholds import ThresholdPolicy, in_force
+from agent.contract.view import Line, Tracking, Zone
 from agent.domain.fates import FLOOR
 from agent.domain.thresholds import Thresholds
 
@@ -152,9 +152,22 @@ class Publish(Part):
         ),
     ] = 500
     detections: Annotated[
-        Literal["always", "detected"],
-        Field(description="Tell of every inferred frame, or only of those in which something was found."),
+        Literal["always", "detected", "changed"],
+        Field(
+            description="Tell of every inferred frame (`always`), of those in which something was found "
+            "(`detected`), or of those that show something else than the last one told (`changed`): what is "
+            "there, in which zones, or where."
+        ),
     ] = "always"
+    detections_per_s: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=1000,
+            description="Most messages a second about each camera's frames. With `changed`, what had to wait "
+            "is told as soon as may be. Without: no bound.",
+        ),
+    ] = None
     heartbeat_s: Annotated[
         float,
         Field(ge=1, le=3600, description="Seconds from heartbeat to heartbeat."),
@@ -298,6 +311,7 @@ __all__ = [
     "FileCamera",
     "HttpCamera",
     "ImagesCamera",
+    "Line",
     "ModelPolicy",
     "PipeCamera",
     "Policy",
@@ -311,6 +325,7 @@ __all__ = [
     "SyntheticCamera",
     "SystemSensor",
     "ThresholdPolicy",
+    "Tracking",
     "VibrationSensor",
     "Zone",
 ]

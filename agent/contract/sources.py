@@ -4,8 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from agent.contract.parts import Device, MediaPath, Name, Part, StreamUrl, Unit
+from agent.contract.parts import Device, MediaPath, Name, Part, StreamUrl
 from agent.contract.thresholds import ThresholdPolicy
+from agent.contract.view import Line, Tracking, Zone
 
 
 class SourcePart(Part):
@@ -20,41 +21,6 @@ class SourcePart(Part):
         Name | None,
         Field(description="A name under `models`. Without: nothing is inferred."),
     ] = None
-
-
-Point = tuple[Unit, Unit]
-
-
-class Zone(Part):
-    """A part of the picture, for rules."""
-
-    polygon: Annotated[
-        tuple[Point, ...],
-        Field(
-            min_length=3,
-            max_length=64,
-            description="Corners [x, y], as fractions of the width and height of the frame.",
-        ),
-    ]
-    mode: Annotated[
-        Literal["include", "exclude"],
-        Field(description="What stands inside counts, or does not count."),
-    ] = "include"
-    classes: Annotated[
-        tuple[str, ...] | None,
-        Field(description="Names of the classes that it holds for. Without: all."),
-    ] = None
-
-    @model_validator(mode="after")
-    def _has_an_area(self) -> Self:
-        corners = self.polygon
-        # Source: the shoelace formula, twice the signed area.
-        twice = sum(
-            x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in zip(corners, corners[1:] + corners[:1], strict=True)
-        )
-        if abs(twice) < 1e-9:
-            raise ValueError("the corners of this zone lie on one line; an area is wanted")
-        return self
 
 
 class Shadow(Part):
@@ -99,13 +65,30 @@ class CameraPart(SourcePart):
     ] = None
     zones: Annotated[
         dict[Name, Zone],
-        Field(description="Parts of the picture by name, for rules."),
+        Field(max_length=32, description="Parts of the picture by name, for messages and rules."),
     ] = Field(default_factory=dict)
+    lines: Annotated[
+        dict[Name, Line],
+        Field(max_length=32, description="Lines by name, for rules; their crossings want `tracking`."),
+    ] = Field(default_factory=dict)
+    tracking: Annotated[
+        Tracking | None,
+        Field(
+            description="Follow objects from frame to frame: for track numbers, line crossings, and for how "
+            "long something stands in a zone or still. Without: nothing is followed."
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _shadow_has_a_first(self) -> Self:
         if self.shadow is not None and self.model is None:
             raise ValueError("shadow compares a second model with the first; give this camera a model too")
+        return self
+
+    @model_validator(mode="after")
+    def _lines_have_tracks(self) -> Self:
+        if self.lines and self.tracking is None:
+            raise ValueError("lines are crossed by what is tracked; give this camera `tracking: {}` too")
         return self
 
     @property

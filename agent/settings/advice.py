@@ -25,7 +25,6 @@ def advice_on_settings(settings: Settings) -> Iterator[str]:
 
 def advice_on_policy(policy: Policy, settings: Settings, *, look_at_files: bool = True) -> Iterator[str]:
     """Sentences about a valid policy. With `look_at_files` it looks for what is named there: blocking."""
-    yield from _not_run_yet(policy)
     enabled = {name: source for name, source in policy.sources.items() if source.enabled}
     if not enabled:
         yield "policy.sources: none is enabled, the node watches nothing"
@@ -41,14 +40,6 @@ def advice_on_policy(policy: Policy, settings: Settings, *, look_at_files: bool 
                 yield f"{where}.secret: over http its password can be read on the way"
         if isinstance(source, CameraPart) and source.model is None:
             yield f"{where}: it has no model, nothing is inferred"
-
-
-def _not_run_yet(policy: Policy) -> Iterator[str]:
-    zoned = [
-        name for name, source in policy.sources.items() if isinstance(source, CameraPart) and source.zones
-    ]
-    if zoned:
-        yield f"policy.sources: zones of {', '.join(zoned)}: validated, but this version does not use them"
 
 
 def _is_there(relative: str, settings: Settings) -> bool:

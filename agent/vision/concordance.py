@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agent.domain.detections import Detections
 from agent.vision.overlap import overlaps

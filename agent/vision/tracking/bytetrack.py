@@ -28,8 +28,8 @@ _LONELY_OVERLAP: Final = 0.3
 
 # What is left over may have gone farther than expected: boxes are widened, the more the longer it had time.
 # Source: Yang et al., "Hard To Track Objects with Irregular Motions and Similar Appearances? Make It
-# Easier by Buffering the Matching Space", WACV 2023. The amount is by benchmarks/tracking.py: IDF1 at 3 frames
-# a second rises by a tenth, and at 10 nothing changes.
+# Easier by Buffering the Matching Space", WACV 2023. The amount is by benchmarks/tracking.py: IDF1 at 3
+# frames a second rises by a tenth, and at 10 nothing changes.
 _MARGIN_PER_S: Final = 1.5
 _MOST_MARGIN: Final = 0.5
 
