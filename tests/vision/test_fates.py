@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from agent.domain.detections import Detections
-from agent.domain.fates import Fates
 from agent.domain.thresholds import Thresholds
 from agent.vision.feeding import Feeding
 from agent.vision.heads import Head
@@ -25,6 +24,7 @@ from agent.vision.heads.yolov5 import YoloV5Head
 from agent.vision.heads.yolov8 import YoloV8Head
 from agent.vision.heads.yolov8_cut import YoloV8CutHead
 from agent.vision.letterbox import Letterbox, Size
+from tests.slow_fates import slow_fates
 
 CLASSES: Final = {0: "a", 1: "b", 2: "c"}
 FLOOR: Final = 0.1
@@ -96,50 +96,9 @@ def head_of(kind: str) -> Head:
 KINDS: Final = ("yolov8", "cut", "yolov5", "end2end", "queries", "classify")
 
 
-def slowly(table: NDArray[np.float32], thresholds: Thresholds) -> Fates:
-    """Every box of a YOLOv8 table, one by one, as the documentation reads."""
-    counts = dict.fromkeys(Fates._fields, 0)
-    alive = []
-    for column in table.T:
-        class_id = int(column[4:].argmax())
-        confidence = column[4 + class_id]
-        limit = thresholds.by_class.get(CLASSES[class_id], thresholds.confidence)
-        if not confidence > np.float32(FLOOR):
-            continue
-        box = np.array([*(column[:2] - column[2:4] / 2), *(column[:2] + column[2:4] / 2)], np.float32)
-        placed = PLACED.boxes_to_frame(box[None])[0]
-        if limit > 1:
-            counts["class_off"] += 1
-        elif not confidence > np.float32(limit):
-            counts["under_threshold"] += 1
-        elif min(placed[2] - placed[0], placed[3] - placed[1]) < thresholds.min_side_px:
-            counts["too_small"] += 1
-        else:
-            alive.append((float(confidence), class_id, box))
-    alive.sort(key=lambda each: -each[0])
-    kept: list[tuple[float, int, NDArray[np.float32]]] = []
-    for each in alive:
-        if any(other[1] == each[1] and iou(other[2], each[2]) > thresholds.iou for other in kept):
-            counts["suppressed"] += 1
-        else:
-            kept.append(each)
-    counts["reported"] = min(len(kept), thresholds.max_objects)
-    if len(kept) >= thresholds.max_objects:
-        counts["surplus"] = len(alive) - counts["reported"]
-        counts["suppressed"] = 0
-    return Fates(**counts)
-
-
 def least_of(thresholds: Thresholds) -> float:
     known = [limit for name, limit in thresholds.by_class.items() if name in CLASSES.values()]
     return min([thresholds.confidence, *known])
-
-
-def iou(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    sides = np.maximum(np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2]), 0)
-    shared = sides[0] * sides[1]
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return float(shared / (areas[0] + areas[1] - shared))
 
 
 def same(one: Detections, other: Detections) -> bool:
@@ -155,7 +114,7 @@ def same(one: Detections, other: Detections) -> bool:
 def test_fates_are_those_of_a_slow_recount(seed: int, thresholds: Thresholds) -> None:
     (table,) = outputs_of("yolov8", seed)
     found = head_of("yolov8").decode([table], PLACED, thresholds)
-    wanted = slowly(table, thresholds)
+    wanted = slow_fates(table, thresholds, class_names=CLASSES, letterbox=PLACED)
     # The weakest of many are counted without a look at their class, be it switched off or not.
     assert found.fates.class_off <= wanted.class_off
     assert sum(found.fates[:2]) == sum(wanted[:2])

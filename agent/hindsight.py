@@ -1,0 +1,95 @@
+"""What is remembered of the last minutes put together: `explain` and `what-if`, and what they live on."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from agent.contract.policy import Policy, PolicyDocument
+from agent.contract.thresholds import ThresholdPolicy
+from agent.domain.ids import SourceName
+from agent.pipeline.commands import Handler
+from agent.pipeline.explaining import Explaining
+from agent.pipeline.mailbox import MailboxStatistics
+from agent.pipeline.recollection import Recollection
+from agent.pipeline.replaying import See
+from agent.pipeline.results import FrameResult, Result
+from agent.pipeline.swap import ModelSwap
+from agent.pipeline.what_if import WhatIf
+from agent.ports import Clock, RuleCompiler, Status
+
+OPS: Final = ("explain", "what-if")
+"""The commands that it answers."""
+
+
+class Hindsight:
+    """Follows the policy. On the event loop.
+
+    `see` leads from what was found to scenes under a policy, without a past; `check` raises for what Settings
+    do not permit, in a thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        swap: ModelSwap,
+        flow: Callable[[], Mapping[SourceName, MailboxStatistics]],
+        see: Callable[[Policy], See],
+        compiler: RuleCompiler,
+        check: Callable[[PolicyDocument], None],
+        clock: Clock,
+    ) -> None:
+        self._swap = swap
+        self._clock = clock
+        self._policy = policy
+        self._recollection = Recollection()
+        self._explaining = Explaining(
+            policy=policy,
+            beneath=self._package_thresholds,
+            flow=flow,
+            recollection=self._recollection,
+            clock=clock,
+        )
+        self._what_if = WhatIf(
+            policy=policy,
+            beneath=self._package_thresholds,
+            recollection=self._recollection,
+            see=see,
+            compiler=compiler,
+            classes=self._classes,
+            check=check,
+            clock=clock,
+        )
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """By command."""
+        return {"explain": self._explaining, "what-if": self._what_if}
+
+    def adopt(self, policy: Policy) -> None:
+        """Explain, and try patches, by this policy from now on."""
+        self._policy = policy
+        self._explaining.adopt(policy)
+        self._what_if.adopt(policy)
+
+    def observe(self, result: Result) -> None:
+        """What was found, read or rated just now."""
+        self._recollection.remember(result, self._clock.now())
+        if isinstance(result, FrameResult):
+            self._explaining.note(result.source, result.detections.fates)
+
+    def on_condition(self, who: str, status: Status, _code: str | None, _message: str | None) -> None:
+        """A source is well, or not."""
+        if who in self._policy.sources:
+            self._recollection.remember_condition(SourceName(who), status, self._clock.now())
+
+    def _package_thresholds(self, model: str) -> ThresholdPolicy | None:
+        admitted = self._swap.serving(model)
+        return None if admitted is None else admitted.thresholds
+
+    def _classes(self) -> Mapping[str, frozenset[str]]:
+        serving = {name: self._swap.serving(name) for name in self._policy.models}
+        return {
+            name: frozenset(admitted.model.facts.class_names.values())
+            for name, admitted in serving.items()
+            if admitted is not None
+        }
