@@ -1,7 +1,6 @@
 """From scenes, readings, scores and conditions to events, alarms and what else a rule does."""
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
@@ -82,7 +81,6 @@ class Ruling:
         """Of the policy in force; told in every event."""
         self._writer = EventWriter(topics=topics, clock=clock)
         self._engine = Engine(now=clock.now(), new_id=lambda: new_event_id(clock.now().wall_ns))
-        self._ready: tuple[Policy, Prepared, list[RuleRefusedError]] | None = None
         self._stanzas: Mapping[str, Rule] = {}
         self._sources: Collection[str] = ()
         self._events: dict[str, StandingEvent] = {}
@@ -97,37 +95,38 @@ class Ruling:
         self._closed = False
 
     async def begin(self, policy: Policy) -> None:
-        """Judge by this first policy; events of the process before go on, or end. Await it once, first."""
-        with contextlib.suppress(RuleRefusedError):  # `adopt` tells in health what is left out
-            await in_thread("rules", lambda: self.prepare(policy))
+        """Judge by this first policy; events of the process before go on, or end. Await it once, first.
+
+        A rule that cannot serve is left out, and told in health.
+        """
+        prepared, refused = await self._compiled(policy)
+        self._refused = {error.name: error.why for error in refused}
         standing = self._kept = await in_thread("standing-events", self._store.load)
         self._events = dict(standing.events)
         self._alarms = dict.fromkeys(standing.alarms)
-        self._adopt(
-            policy,
-            {
-                name: Begun(each.event, each.identity, Stamp(each.began_ns, 0))
-                for name, each in standing.events.items()
-            },
-        )
+        begun = {
+            name: Begun(each.event, each.identity, Stamp(each.began_ns, 0))
+            for name, each in standing.events.items()
+        }
+        self._adopt(policy, prepared, begun)
 
-    def prepare(self, policy: Policy) -> None:
-        """Compile the rules of a policy that may be adopted next; nothing changes. In any thread.
+    async def stage(self, policy: Policy) -> Callable[[], None]:
+        """Compile the rules of a policy that may be next; what is returned lets them judge.
+
+        What is stated as before keeps its state.
 
         Raises:
             RuleRefusedError: the first rule that cannot serve, with the path to its condition.
         """
-        prepared, refused = prepare_what_can(policy, compiler=self._compiler)
-        self._ready = (policy, prepared, refused)
+        prepared, refused = await self._compiled(policy)
         if refused:
             raise refused[0]
 
-    def adopt(self, policy: Policy) -> None:
-        """Judge by these rules from now on; what is stated as before keeps its state.
+        def adopt() -> None:
+            self._refused = {}
+            self._adopt(policy, prepared, {})
 
-        A rule that cannot serve, which `prepare` refuses, is left out and told in health.
-        """
-        self._adopt(policy, {})
+        return adopt
 
     async def on_scene(self, scene: Scene) -> None:
         """A camera shows something; its message is in the outbox already."""
@@ -166,13 +165,10 @@ class Ruling:
             await self._tell_waiting()
         self._ticks.retire("rules")
 
-    def _adopt(self, policy: Policy, begun: Mapping[str, Begun]) -> None:
-        ready, self._ready = self._ready, None
-        if ready is not None and ready[0] == policy:
-            _, prepared, refused = ready
-        else:
-            prepared, refused = prepare_what_can(policy, compiler=self._compiler)
-        self._refused = {error.name: error.why for error in refused}
+    async def _compiled(self, policy: Policy) -> tuple[Prepared, list[RuleRefusedError]]:
+        return await in_thread("rules", lambda: prepare_what_can(policy, compiler=self._compiler))
+
+    def _adopt(self, policy: Policy, prepared: Prepared, begun: Mapping[str, Begun]) -> None:
         self._writer.expiry_s = policy.publish.expiry_s.get("events")
         # What ends now tells where it was found by the sources of both policies.
         self._writer.streams = {**self._writer.streams, **prepared.streams}

@@ -87,12 +87,22 @@ class Course:
         changed, self.is_open = is_open != self.is_open, is_open
         return changed
 
+    @property
+    def due_ns(self) -> int | None:
+        """When time alone takes it further; None: never."""
+        due_ns, patient_ns = self.machine.due_ns, self._patient_until_ns
+        if not patient_ns or not self.machine.is_on:
+            return due_ns
+        return patient_ns if due_ns is None else min(due_ns, patient_ns)
+
     def step(self, now_ns: int, cause: Stamp) -> Change | None:
         """Go on to `now_ns`; `cause` is the moment of what was learned, or now."""
         if not self.is_open:
             return self.halt(now_ns, cause, reason="schedule")
         holds = self.when.verdict
-        if holds is None and self.machine.is_on and now_ns < self._patient_until_ns:
+        if now_ns >= self._patient_until_ns:
+            self._patient_until_ns = 0
+        elif holds is None and self.machine.is_on:
             return None
         over = holds is not True if self.until is None else self.until.verdict is True
         before = self.machine.state

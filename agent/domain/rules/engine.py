@@ -112,7 +112,7 @@ class Engine:
         due = [
             course
             for course in self._courses.values()
-            if course.look_at_clock(now) or ((due := course.machine.due_ns) is not None and due <= now_ns)
+            if course.look_at_clock(now) or ((due_ns := course.due_ns) is not None and due_ns <= now_ns)
         ]
         return self._ask(asked, now, now, also=due)
 
