@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from random import SystemRandom
-from typing import Any
 
 import structlog
 
@@ -42,7 +41,7 @@ from agent.pipeline.ruling import Ruling
 from agent.pipeline.scheduler import FrameJob, Scheduler
 from agent.pipeline.shadow import ShadowPlan, Shadows
 from agent.pipeline.sources import Sources
-from agent.pipeline.supervise import Ticks, feed_watchdog, measure_loop_lag, start_thread
+from agent.pipeline.supervise import Ticks, measure_loop_lag
 from agent.pipeline.swap import Load, Models, ModelSwap
 from agent.pipeline.timekeeping import Timekeeping
 from agent.pipeline.upgrading import Upgrading
@@ -51,13 +50,12 @@ from agent.ports import ControlVerifier, Inbound, ModelUpgrade, StandingStore
 from agent.serving.model_loading import digest_of
 from agent.settings import Settings
 from agent.staging import LaneStager, RunningLanes, ShadowStager
+from agent.vitals import Vitals
 
 log = structlog.get_logger(__name__)
 
 RESULTS_HELD = 64
 """Between the lanes and eventing; a full hand-over makes the lanes wait."""
-
-_WATCHDOG_S = 2.0
 
 
 class Agent:
@@ -94,7 +92,6 @@ class Agent:
         self._clock = clock
         self._metrics = metrics
         self._notifier = notifier
-        self._record = record
         self._outbox = outbox
         topics = Topics(settings.site, settings.node)
 
@@ -303,6 +300,14 @@ class Agent:
         )
         self.command.answer(self.control.handlers())
         self.introduction.able_to(self.command.commands.operations)
+        self.vitals = Vitals(
+            ticks=ticks,
+            health=self.health,
+            delivery=self.delivery,
+            scheduler=self.scheduler,
+            notifier=notifier,
+            record=record,
+        )
         self.ending = Ending(
             sources=self.sources,
             scheduler=self.scheduler,
@@ -333,7 +338,7 @@ class Agent:
             group.create_task(self.health.run(quiet), name="health")
             group.create_task(self.overload.run(quiet), name="overload")
             group.create_task(self.shadows.run(stop), name="shadow")
-            group.create_task(self._watch(quiet), name="watchdog")
+            group.create_task(self.vitals.watch(quiet), name="watchdog")
             group.create_task(self.timekeeping.run(stop), name="timekeeping")
             if self.renewal is not None:
                 group.create_task(self.renewal.run(stop), name="renewal")
@@ -364,35 +369,6 @@ class Agent:
         """What the log has warned of, for `B/log` and for whoever asks later."""
         self.command.warnings.note(entry)
         self.health.tell(entry)
-
-    def is_alive(self) -> tuple[bool, dict[str, Any]]:
-        """Whether no stage stands still; for /healthz, from its thread."""
-        stalled = self.ticks.stalled()
-        return not stalled, {"stalled": stalled, "health": self.health.status}
-
-    def is_ready(self) -> tuple[bool, dict[str, Any]]:
-        """Whether the node does its work: no stage has failed; for /readyz, from its thread."""
-        described = self.health.describe()
-        return described["status"] != "failed", {"connected": self.delivery.connected, **described}
-
-    async def _watch(self, quiet: asyncio.Event) -> None:
-        def feed() -> None:
-            self._notifier.watchdog()
-            self._notifier.status(self._one_line())
-
-        def on_stall(stalled: bool) -> None:
-            start_thread("mark-stalled", lambda: self._record.mark_stalled(stalled=stalled))
-
-        interval_s = min(self._notifier.watchdog_interval_s or _WATCHDOG_S, _WATCHDOG_S)
-        await feed_watchdog(ticks=self.ticks, interval_s=interval_s, feed=feed, on_stall=on_stall, stop=quiet)
-
-    def _one_line(self) -> str:
-        inferred = sum(mailbox.taken for mailbox in self.scheduler.statistics().values())
-        link = "up" if self.delivery.connected else "down"
-        return (
-            f"health {self.health.status}, session {self.delivery.session} {link}, {inferred} inferred, "
-            f"{self.delivery.statistics().acknowledged} acknowledged"
-        )
 
     def _on_connected(self, outage: payloads.LastOffline | None) -> None:
         self.introduction.connected(outage)

@@ -324,8 +324,8 @@ def _http_server(settings: Settings, agent: Agent, metrics: PrometheusMetrics) -
         return None
     server = HttpServer(
         listen=place.path if isinstance(place, UnixSocket) else (place.host, place.port),
-        health=agent.is_alive,
-        ready=agent.is_ready,
+        health=agent.vitals.is_alive,
+        ready=agent.vitals.is_ready,
         metrics_page=metrics.page,
     )
     server.start()
