@@ -1,8 +1,7 @@
 """From settings and a policy to a running agent and what it did: opens what it needs, and closes it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 
 import structlog
 
@@ -15,21 +14,18 @@ from agent.adapters.policy_inbox import FilePolicyInbox
 from agent.adapters.policy_store import FilePolicyStore
 from agent.adapters.standing import FileStandingStore
 from agent.adapters.system.clock import SystemClock
-from agent.adapters.system.limits import read_limits
 from agent.adapters.system.memory import peak_memory_mb
 from agent.adapters.system.notify import Notifier
 from agent.adapters.system.run_record import Ending, RunRecord
 from agent.adapters.system.time_floor import TimeFloor
 from agent.app import Agent
 from agent.contract import payloads
-from agent.contract.policy import Policy, PolicyDocument
+from agent.contract.policy import PolicyDocument
 from agent.contract.schemas import schema_hashes
 from agent.domain.errors import ConfigError, NanofleetError, RefusedError
 from agent.domain.latency import STAGES
 from agent.pipeline.supervise import Ticks, in_thread, unless
-from agent.pipeline.swap import Models
 from agent.policies import (
-    FirstPolicy,
     Policies,
     Rereading,
     check_permitted,
@@ -38,17 +34,14 @@ from agent.policies import (
     read_policy,
     without_first,
 )
-from agent.ports import Condition, ModelUpgrade, Status
+from agent.ports import Condition, Status
 from agent.report import MessageFlow, Percentiles, RunReport, SourceFlow
-from agent.serving.lane_plan import LanePlan, plan_lanes
-from agent.serving.memory_plan import cameras_mb, needs_of, plan_memory
+from agent.serving.lane_plan import LanePlan
 from agent.serving.model_loading import (
-    LoadedShadows,
-    held_upgrades,
     load_another,
-    load_models,
     load_shadows,
 )
+from agent.serving.provisions import Provisions, plan_for, provide
 from agent.settings import Settings, UnixSocket
 from agent.settings.advice import advice_on_policy, advice_on_settings
 from agent.staging import RunningLanes
@@ -123,10 +116,10 @@ async def _run_agent(
     record = RunRecord(state_dir=settings.state_dir, version=__version__, boot=clock.boot)
     # Rewriting a graph, or a first look at a GPU, takes longer than a service manager waits for an end.
     try:
-        loaded = await unless(stop, "load", _load(settings, first))
+        loaded = await unless(stop, "load", _load(settings, first.document))
     except (RefusedError, ConfigError) as error:
         first = without_first(first, error, store=store, clock=clock, settings=settings)
-        loaded = await unless(stop, "load", _load(settings, first))
+        loaded = await unless(stop, "load", _load(settings, first.document))
     if loaded is None:
         log.info("agent.stopped_while_loading")
         return None
@@ -162,7 +155,7 @@ async def _run_agent(
                 read=lambda payload: read_policy(verifier.open(payload, kind="policy")),
                 read_local=read_policy,
                 check=lambda wanted: _check(wanted, settings),
-                plan_lanes=lambda wanted: _plan(settings, wanted),
+                plan_lanes=lambda wanted: plan_for(wanted, settings),
                 load_shadows=lambda wanted: load_shadows(wanted, settings),
                 rereading=rereading,
             ),
@@ -228,67 +221,17 @@ class _LateCondition:
         self(*self._early)
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    plan: LanePlan
-    models: Models
-    shadows: LoadedShadows
-    upgrades: Sequence[ModelUpgrade]
-
-
 def _check(document: PolicyDocument, settings: Settings) -> None:
     """Raises: FaultyDocumentError (not permitted here), ConfigError (there is no memory for it)."""
     check_permitted(document.policy, settings)
-    _plan(settings, document.policy)
+    plan_for(document.policy, settings)
     for sentence in advice_on_policy(document.policy, settings):
         log.info("config.advice", advice=sentence)
 
 
-async def _load(settings: Settings, first: FirstPolicy) -> _Loaded:
-    document, policy = first.document, first.document.policy
+async def _load(settings: Settings, document: PolicyDocument) -> Provisions:
     await in_thread("advise", lambda: _advise(settings, document))
-    plan = await in_thread("plan", lambda: _plan(settings, policy))
-    # A session's threads are started here, and give way as the lanes do that call them.
-    models = await in_thread("load-models", lambda: load_models(policy, settings, plan=plan), yields=True)
-    shadows = await in_thread("load-shadows", lambda: load_shadows(policy, settings), yields=True)
-    upgrades = await in_thread("engine-upgrades", lambda: held_upgrades(models, policy, settings, plan=plan))
-    return _Loaded(plan, models, shadows, upgrades)
-
-
-def _plan(settings: Settings, policy: Policy) -> LanePlan:
-    """The lanes that the policy asks for, or as many of them as there is memory for.
-
-    Raises:
-        ConfigError: there is none for a single one.
-    """
-    plan = plan_lanes(policy, settings)
-    for sentence in plan.unused:
-        log.warning("lanes.tuning_unused", why=sentence)
-    log.info(
-        "lanes.planned",
-        lanes=plan.lanes,
-        threads=plan.threads,
-        spinning=plan.spinning,
-        arena=plan.arena,
-        reason=plan.reason,
-    )
-    memory = plan_memory(
-        needs_of(policy, settings),
-        beside_mb=cameras_mb(policy),
-        lanes=plan.lanes,
-        arena=plan.arena,
-        limits=read_limits(),
-    )
-    tell = log.warning if memory.shrunk else log.info
-    tell(
-        "memory.planned",
-        lanes=memory.lanes,
-        asked_lanes=memory.asked_lanes,
-        need_mb=round(memory.need_mb),
-        most_mb=round(memory.most_mb),
-        bound_by=memory.bound_by,
-    )
-    return replace(plan, lanes=memory.lanes, threads=plan.lanes * plan.threads // memory.lanes)
+    return await provide(document.policy, settings)
 
 
 def _advise(settings: Settings, document: PolicyDocument) -> None:
