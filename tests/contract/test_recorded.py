@@ -1,0 +1,116 @@
+"""Messages that were recorded with mosquitto_sub, read again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from agent.contract.recorded import Readings, read_recording
+from agent.domain.errors import RefusedError
+from agent.domain.scene import Scene
+
+HEAD = {
+    "v": 1,
+    "epoch": "01JC",
+    "seq": 1,
+    "site": "plant",
+    "node": "n1",
+    "clock": "synced",
+    "boot": "b",
+    "time": "2023-11-14T22:13:20.500Z",
+    "monotonic_ms": 8000,
+}
+DETECTIONS = {
+    **HEAD,
+    "source": "door",
+    "objects": [
+        {
+            "class": "person",
+            "class_id": 0,
+            "confidence": 0.9,
+            "box": [0, 0.1, 1, 1],
+            "track": 7,
+            "zones": ["hall"],
+        }
+    ],
+}
+TELEMETRY = {
+    **HEAD,
+    "source": "motor",
+    "readings": [
+        {"time": "2023-11-14T22:13:20.000Z", "name": "x", "value": 1.5, "unit": "g", "quality": "good"}
+    ],
+    "scores": [
+        {
+            "model": "m",
+            "from": "2023-11-14T22:13:19.000Z",
+            "to": "2023-11-14T22:13:20.000Z",
+            "score": 0.3,
+            "threshold": 0.8,
+        }
+    ],
+}
+
+
+def envelope(payload: Any) -> str:
+    return json.dumps({"tst": "2023-11-14T22:13:21+0000", "topic": "edge/v1/plant/n1/x", "payload": payload})
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        json.dumps,
+        lambda said: f"edge/v1/plant/n1/detections/door {json.dumps(said)}",
+        lambda said: envelope(json.dumps(said)),
+        envelope,
+    ],
+    ids=["%p", "%t %p", "%j", "%J"],
+)
+def test_every_way_of_printing_is_read(printed: Any) -> None:
+    (seen,) = read_recording([printed(DETECTIONS).encode()])
+    assert seen.node == "plant/n1"
+    assert isinstance(seen.said, Scene)
+    assert (seen.said.source, seen.said.at.monotonic_ns) == ("door", 8_000_000_000)
+    assert seen.said.at.wall_ns == 1_700_000_000_500_000_000
+    (one,) = seen.said.objects
+    assert (one.class_name, one.confidence, one.track, list(one.zones)) == ("person", 0.9, 7, ["hall"])
+
+
+def test_telemetry_keeps_the_moments_of_its_readings() -> None:
+    (heard,) = read_recording([json.dumps(TELEMETRY).encode()])
+    assert isinstance(heard.said, Readings)
+    (reading,) = heard.said.readings
+    assert (reading.name, reading.value, reading.at.monotonic_ns) == ("x", 1.5, 7_500_000_000)
+    (score,) = heard.said.scores
+    assert (score.score, score.threshold, score.last.monotonic_ns) == (0.3, 0.8, 7_500_000_000)
+
+
+def test_what_is_neither_is_left_out() -> None:
+    lines = [
+        "",
+        "edge/v1/plant/n1/alarms/crowd ",
+        json.dumps({**HEAD, "rule": "crowd"}),
+        json.dumps({"v": 1, "state": "online"}),
+        envelope("ÿØÿà"),
+        "edge/v1/plant/n1/snapshots/door binary",
+    ]
+    assert list(read_recording(line.encode() for line in lines)) == []
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b'{"v": 1, "source"',
+        b"\xff\xfe",
+        json.dumps({**DETECTIONS, "objects": [{"class": "person"}]}).encode(),
+        json.dumps({**DETECTIONS, "time": "yesterday"}).encode(),
+        json.dumps({key: each for key, each in DETECTIONS.items() if key != "monotonic_ms"}).encode(),
+        b"{" + b" " * (2 << 20) + b"}",
+        b'{"v":1,"source":"a","objects":' + b"[" * 100_000,
+    ],
+)
+def test_a_line_that_cannot_be_read_is_named(broken: bytes) -> None:
+    with pytest.raises(RefusedError, match="line 2 cannot be read"):
+        list(read_recording([json.dumps(DETECTIONS).encode(), broken]))
