@@ -265,6 +265,7 @@ class Agent:
             policies=policies,
             topics=topics,
             announcements=self.announcements,
+            mark=self._mark,
             swap=self.swap,
             sources=self.sources,
             captures=self.captures,
@@ -387,6 +388,9 @@ class Agent:
 
     def _on_sendable(self) -> None:
         self.delivery.send_again()
+
+    def _mark(self, version: int) -> None:
+        self.scheduler.config_version = version
 
     def _on_applied(self, document: PolicyDocument) -> None:
         self.eventing.config_version = self.health.config_version = document.version

@@ -26,7 +26,7 @@ class ControlPlane:
     """Policies and commands, from the broker, the node's file and a person at the node. On the event loop.
 
     `stagers` and `followers` go by the policy; `on_applied` hears of the document that is in force from now
-    on.
+    on, and `mark` by which version frames are inferred.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class ControlPlane:
         policies: Policies,
         topics: Topics,
         announcements: Announcements,
+        mark: Callable[[int], None],
         swap: ModelSwap,
         sources: Sources,
         captures: Captures,
@@ -51,6 +52,8 @@ class ControlPlane:
         self._rereading = policies.rereading
         self.reconciler = Reconciler(
             policy=first.document.policy,
+            version=first.document.version,
+            mark=mark,
             swap=swap,
             sources=sources,
             capture=captures.make,

@@ -128,6 +128,7 @@ class InferenceWorker:
                 model=job.model.facts,
                 lane=lane,
                 timing=timing,
+                config_version=job.config_version,
             )
             for frame, detections in zip(job.frames, found, strict=True)
         ]

@@ -23,6 +23,8 @@ class FrameResult:
     model: ModelFacts
     lane: int
     timing: InferenceTiming
+    config_version: int | None = None
+    """Of the policy by which it was inferred, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)

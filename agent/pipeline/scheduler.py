@@ -31,6 +31,8 @@ class FrameJob:
     taken_ns: int
     scale: float = 1.0
     """Fraction of the model's own input size to run at."""
+    config_version: int | None = None
+    """Of the policy whose thresholds these are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class Scheduler:
         self._asked: dict[SourceName, int] = {}
         self._lanes: int | None = None
         self._scale = 1.0
+        self.config_version: int | None = None
+        """Of the policy by which jobs are given out from now on, where somebody says so."""
         self._closed = False
         self._virtual_time = 0.0
 
@@ -339,7 +343,8 @@ class Scheduler:
             line.served += line.stride
             on_time = now_ns - line.due_ns < line.interval_ns
             line.due_ns = (line.due_ns if on_time else now_ns) + line.interval_ns
-        return FrameJob(model, tuple(frames), tuple(line.thresholds for line in batch), now_ns, self._scale)
+        thresholds = tuple(line.thresholds for line in batch)
+        return FrameJob(model, tuple(frames), thresholds, now_ns, self._scale, self.config_version)
 
     def _let_go(self, now_ns: int) -> None:
         for camera in self._lines.cameras.values():

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import structlog.testing
 
-from agent import launch
 from agent.adapters.onnx.session import sha256_of
 from agent.contract.policy import Policy, PolicyDocument
 from agent.serving.lane_plan import TUNING_FOLDER, LanePlan, plan_lanes
+from agent.serving.provisions import plan_for
 from agent.serving.tuning import Lanes, Machine, Tuning, beside, write_tuning
 from agent.settings import Settings
 
@@ -133,7 +133,7 @@ def test_start_tells_the_plan_its_reason_and_what_is_stale(settings: Settings) -
         {"version": 1, "issued_at": "2026-11-24T00:00:00Z", "issuer": "test", "policy": policy("parts")}
     )
     with structlog.testing.capture_logs() as entries:
-        plan = launch._plan(settings, document)
+        plan = plan_for(document.policy, settings)
     by_event = {entry["event"]: entry for entry in entries}
     assert by_event["lanes.tuning_unused"]["log_level"] == "warning"
     assert "measured on cuda" in by_event["lanes.tuning_unused"]["why"]
@@ -142,5 +142,5 @@ def test_start_tells_the_plan_its_reason_and_what_is_stale(settings: Settings) -
 
     keep(settings)
     with structlog.testing.capture_logs() as entries:
-        assert launch._plan(settings, document).threads == 3
+        assert plan_for(document.policy, settings).threads == 3
     assert [entry["reason"] for entry in entries if entry["event"] == "lanes.planned"] == ["measured"]

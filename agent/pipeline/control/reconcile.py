@@ -69,13 +69,16 @@ class Reconciler:
     """Used on the event loop, one policy at a time. `policy` is what runs.
 
     `capture` makes a source's capture, ready to be started; `alter` has one that runs be served otherwise;
-    `stagers` go before `swap`, which is the dearest; `mixture` validates a policy put together here.
+    `stagers` go before `swap`, which is the dearest; `mixture` validates a policy put together here. `mark`
+    hears by which version frames are inferred from now on; `version` is the one in force.
     """
 
     def __init__(
         self,
         *,
         policy: Policy,
+        version: int,
+        mark: Callable[[int], None],
         swap: ModelSwap,
         sources: Sources,
         capture: Callable[[SourceName, Policy], Runnable],
@@ -87,6 +90,9 @@ class Reconciler:
         probe_s: float = PROBE_S,
     ) -> None:
         self.policy = policy
+        self._version = version
+        self._mark = mark
+        mark(version)
         self._swap = swap
         self._sources = sources
         self._capture = capture
@@ -150,6 +156,7 @@ class Reconciler:
         changes = source_changes(old, new, reloaded=ready.staged.loaded.keys())
         touched = [*changes.added, *changes.reopened]
         was_well = {name for name in changes.reopened if self._probe.is_well(name)}
+        was, self._version = self._version, version
         await self._move_to(ready, changes)
         del ready  # or what it loaded could not be let go of on the way back
         standings = {name: SourceStanding(version=version, status="probation") for name in touched}
@@ -170,7 +177,7 @@ class Reconciler:
             standings[name] = SourceStanding(
                 version=before.get(name, version), status="rolled_back", code=verdict.code
             )
-        return await self._go_back(old, new, failed, standings)
+        return await self._go_back(old, new, failed, standings, was=was)
 
     async def _stage(self, policy: Policy, *, look_at_files: bool) -> _Ready:
         """Raises: RefusedError (the policy cannot be had; nothing has changed)."""
@@ -190,6 +197,7 @@ class Reconciler:
             follower.adopt(new)
         for name in self._sources.names:
             self._alter(name, new)
+        self._mark(self._version)
         for name in (*changes.reopened, *changes.added):
             self._start(name, new)
         await self._swap.release(gone)
@@ -222,6 +230,8 @@ class Reconciler:
         new: Policy,
         failed: Mapping[SourceName, Verdict],
         standings: Mapping[SourceName, SourceStanding],
+        *,
+        was: int,
     ) -> Applied:
         """Sources that were well before keep what they had; where that does not fit the rest, all does."""
         first, verdict = next(iter(failed.items()))
@@ -234,6 +244,8 @@ class Reconciler:
             told += f"; and with what it had before, the rest does not fit: {error.message}"
             target, code = old, Code.ROLLED_BACK
             ready = await self._stage(target, look_at_files=False)
+        if target == old:
+            self._version = was
         await self._move_to(ready, source_changes(new, target, reloaded=ready.staged.loaded.keys()))
         if target == old:  # nothing else runs by the new version either
             standings = {name: standing for name, standing in standings.items() if name in failed}
