@@ -139,7 +139,7 @@ class Eventing:
                 width_px=result.width_px,
                 height_px=result.height_px,
             ),
-            config_version=self.config_version,
+            config_version=self.config_version if result.config_version is None else result.config_version,
             now=now,
         )
         stream = detections_stream(result.source)
