@@ -103,7 +103,7 @@ def try_rules(book: RuleBook, said: Sequence[Scene | Readings]) -> Trial:
         _note(changes, events)
         changes = []
     return Trial(
-        events=tuple(events.values()),
+        events=tuple(sorted(events.values(), key=lambda event: event.began.monotonic_ns)),
         messages=len(said),
         first=said[0].at if said else None,
         last=said[-1].at if said else None,
