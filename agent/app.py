@@ -39,12 +39,14 @@ from agent.pipeline.renewal import Renewal
 from agent.pipeline.results import Result
 from agent.pipeline.ruling import Ruling
 from agent.pipeline.scheduler import FrameJob, Scheduler
+from agent.pipeline.seeing import Seeing
 from agent.pipeline.shadow import ShadowPlan, Shadows
 from agent.pipeline.sources import Sources
 from agent.pipeline.supervise import Ticks, measure_loop_lag
 from agent.pipeline.swap import Load, Models, ModelSwap
 from agent.pipeline.timekeeping import Timekeeping
 from agent.pipeline.upgrading import Upgrading
+from agent.pipeline.withholding import Withholding
 from agent.policies import FirstPolicy, Policies
 from agent.ports import ControlVerifier, Inbound, ModelUpgrade, StandingStore
 from agent.serving.model_loading import digest_of
@@ -190,7 +192,8 @@ class Agent:
             ticks=self.ticks,
             reports=reports_of(policy),
             config_version=document.version,
-            publish_empty=policy.publish.detections == "always",
+            seeing=Seeing(policy),
+            withholding=Withholding(policy),
             expiry_overrides_s={str(stream): seconds for stream, seconds in policy.publish.expiry_s.items()},
             ruling=self.ruling,
         )

@@ -1,24 +1,35 @@
 """What a model found, as the objects of a message."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.contract.payloads import Object
 from agent.domain.detections import Detections
+from agent.domain.scene import Sighting
 
 # The contract promises 8 and 7; one more keeps the promise through rounding, and 17 would double a message.
 _BOX_DIGITS = 9
 _CONFIDENCE_DIGITS = 8
 
 
+def class_name(class_names: Mapping[int, str], class_id: int) -> str:
+    """What a class is called; one without a name ``class-`` and its number."""
+    return class_names.get(class_id, f"class-{class_id}")
+
+
 def to_objects(
-    detections: Detections, class_names: Mapping[int, str], *, width_px: int, height_px: int
+    detections: Detections,
+    class_names: Mapping[int, str],
+    *,
+    width_px: int,
+    height_px: int,
+    sightings: Sequence[Sighting] | None = None,
 ) -> tuple[Object, ...]:
     """The objects in their order; boxes and keypoints as fractions of a frame of this size, clipped to it.
 
-    A class without a name is called ``class-`` and its number.
+    `sightings`: the same objects in a scene, whose tracks and zones are told.
     """
     if not len(detections):
         return ()
@@ -27,14 +38,21 @@ def to_objects(
     keypoints = _keypoints(detections, width_px=width_px, height_px=height_px)
     return tuple(
         Object(
-            class_name=class_names.get(class_id, f"class-{class_id}"),
+            class_name=class_name(class_names, class_id),
             class_id=class_id,
             confidence=confidence,
             box=tuple(box),
+            track=None if sighting is None else sighting.track,
+            zones=(tuple(sighting.zones) or None) if sighting is not None else None,
             keypoints=points,
         )
-        for class_id, confidence, box, points in zip(
-            detections.class_id.tolist(), confidences, boxes.tolist(), keypoints, strict=True
+        for class_id, confidence, box, points, sighting in zip(
+            detections.class_id.tolist(),
+            confidences,
+            boxes.tolist(),
+            keypoints,
+            [None] * len(detections) if sightings is None else sightings,
+            strict=True,
         )
     )
 

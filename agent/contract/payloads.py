@@ -109,8 +109,18 @@ class Object(Payload):
         tuple[Fraction, Fraction, Fraction, Fraction],
         Field(description="x1, y1, x2, y2."),
     ]
-    track: Annotated[int | None, Field(exclude_if=_is_absent)] = None
-    zones: Annotated[tuple[str, ...] | None, Field(exclude_if=_is_absent)] = None
+    track: Annotated[
+        int | None,
+        Field(
+            exclude_if=_is_absent,
+            description="Number of its track, where it is followed and confirmed; within a camera, and as "
+            "long as the process lives.",
+        ),
+    ] = None
+    zones: Annotated[
+        tuple[str, ...] | None,
+        Field(exclude_if=_is_absent, description="Names of the zones that it stands in; without: in none."),
+    ] = None
     keypoints: Annotated[
         tuple[tuple[float, float, float], ...] | None,
         Field(exclude_if=_is_absent, description="x, y as fractions, confidence."),

@@ -1,6 +1,6 @@
 """What a model found in one picture, as a struct of arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,16 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.confidence)
+
+    def only(self, indices: NDArray[np.intp]) -> "Detections":
+        """Some of the objects; what is known beside them stays."""
+        return replace(
+            self,
+            boxes=self.boxes[indices],
+            confidence=self.confidence[indices],
+            class_id=self.class_id[indices],
+            keypoints=None if self.keypoints is None else self.keypoints[indices],
+        )
 
 
 def no_detections(keypoints: int = 0) -> Detections:

@@ -10,14 +10,15 @@ from agent.contract.policy import Policy
 from agent.contract.sources import SensorPart
 from agent.contract.topics import Topics, detections_stream, expiry_s, telemetry_stream
 from agent.domain.ids import SourceName
-from agent.domain.scene import Scene, Sighting
 from agent.domain.stamp import Stamp, rfc3339
 from agent.pipeline.frame_message import frame_message
 from agent.pipeline.gathering import Gathered
 from agent.pipeline.handover import Handover
 from agent.pipeline.results import FrameResult, Result, SensorReadings, WindowResult
 from agent.pipeline.ruling import Ruling
+from agent.pipeline.seeing import Seeing, Seen
 from agent.pipeline.supervise import Ticks, ticking
+from agent.pipeline.withholding import Withholding
 from agent.ports import Clock, Draft, Metrics, Outbox
 
 _TICK_S = 1.0
@@ -60,7 +61,8 @@ class Eventing:
         ticks: Ticks,
         reports: Mapping[SourceName, Report],
         config_version: int,
-        publish_empty: bool,
+        seeing: Seeing,
+        withholding: Withholding,
         expiry_overrides_s: Mapping[str, int],
         ruling: Ruling | None = None,
         on_result: Callable[[Result], None] | None = None,
@@ -74,16 +76,18 @@ class Eventing:
         self._reports = reports
         self.config_version = config_version
         """Of the policy in force; told in every message."""
-        self._publish_empty = publish_empty
+        self._seeing = seeing
+        self._withholding = withholding
         self._expiry_overrides_s = expiry_overrides_s
         self._ruling = ruling
         self._on_result = on_result
         self._gathered: dict[SourceName, Gathered] = {}
 
     def adopt(self, policy: Policy) -> None:
-        """What is published, and how it is put together, from the next message on."""
+        """What is seen and published, and how messages are put together, from the next result on."""
         self._reports = reports_of(policy)
-        self._publish_empty = policy.publish.detections == "always"
+        self._seeing.adopt(policy)
+        self._withholding.adopt(policy)
         self._expiry_overrides_s = {str(name): seconds for name, seconds in policy.publish.expiry_s.items()}
 
     async def run(self) -> None:
@@ -93,7 +97,6 @@ class Eventing:
             match await self._results.get(timeout_s=_TICK_S):
                 case FrameResult() as result:
                     await self._on_frame(result)
-                    await self._judge(result)
                 case WindowResult() as result:
                     await self._on_score(result)
                     await self._judge(result)
@@ -110,15 +113,15 @@ class Eventing:
             self._ruling.close()
         self._ticks.retire("eventing")
 
-    async def _judge(self, result: Result) -> None:
+    async def _judge(self, result: Result | Seen) -> None:
         """By the rules, after its message: an event follows what it rests on."""
         if self._on_result is not None:
-            self._on_result(result)
+            self._on_result(result.result if isinstance(result, Seen) else result)
         match result:
             case _ if self._ruling is None:
                 return
-            case FrameResult():
-                await self._ruling.on_scene(_scene(result))
+            case Seen():
+                await self._ruling.on_scene(result.scene)
             case WindowResult():
                 await self._ruling.on_score(result.source, result.score)
             case SensorReadings():
@@ -127,9 +130,18 @@ class Eventing:
     async def _on_frame(self, result: FrameResult) -> None:
         self._metrics.count("frames_inferred_total", source=result.source)
         self._metrics.count("objects_total", len(result.detections), source=result.source)
-        if not self._publish_empty and not len(result.detections):
-            return
-        now = self._clock.now()
+        seen = self._seeing.see(result)
+        if seen.is_late:
+            self._metrics.count("frames_late_total", source=result.source)
+        withheld = self._withholding.why(seen)
+        if withheld is None:
+            await self._tell(seen)
+        else:
+            self._metrics.count("detections_withheld_total", source=result.source, cause=withheld)
+        await self._judge(seen)
+
+    async def _tell(self, seen: Seen) -> None:
+        now, result = self._clock.now(), seen.result
         message = frame_message(
             result,
             head=self._head(result.captured),
@@ -138,6 +150,7 @@ class Eventing:
                 result.model.class_names,
                 width_px=result.width_px,
                 height_px=result.height_px,
+                sightings=seen.scene.objects,
             ),
             config_version=self.config_version if result.config_version is None else result.config_version,
             now=now,
@@ -227,27 +240,6 @@ class Eventing:
 
     def _head(self, at: Stamp) -> payloads.StreamHead:
         return payloads.stream_head(self._topics, at, synced=self._clock.synced(), boot=self._clock.boot)
-
-
-def _scene(result: FrameResult) -> Scene:
-    """What was found, neither tracked nor held against zones."""
-    width_px, height_px = result.width_px, result.height_px
-    names = result.model.class_names
-    found = result.detections
-    return Scene(
-        source=result.source,
-        at=result.captured,
-        objects=tuple(
-            Sighting(
-                class_name=names.get(class_id, str(class_id)),
-                confidence=confidence,
-                box=(x1 / width_px, y1 / height_px, x2 / width_px, y2 / height_px),
-            )
-            for class_id, confidence, (x1, y1, x2, y2) in zip(
-                found.class_id.tolist(), found.confidence.tolist(), found.boxes.tolist(), strict=True
-            )
-        ),
-    )
 
 
 def _score(result: WindowResult) -> payloads.ScoreValue:

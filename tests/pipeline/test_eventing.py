@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from agent.contract import payloads
+from agent.contract.policy import Policy, Publish
 from agent.contract.schemas import payload_schema
 from agent.contract.topics import Topics
 from agent.domain.detections import Detections, no_detections
@@ -20,7 +21,9 @@ from agent.pipeline.eventing import Eventing, Report
 from agent.pipeline.gathering import MOST_TOLD, Gathered
 from agent.pipeline.handover import Handover
 from agent.pipeline.results import FrameResult, Result, SensorReadings, WindowResult
+from agent.pipeline.seeing import Seeing
 from agent.pipeline.supervise import Ticks
+from agent.pipeline.withholding import Withholding
 from agent.ports import Row
 from tests.fakes.clock import FakeClock
 from tests.fakes.metrics import FakeMetrics
@@ -33,11 +36,12 @@ class WeaklyReferable(Reading):
     """A reading whose end can be seen."""
 
 
+EVERYTHING = Policy()
 DOOR, MOTOR = SourceName("door"), SourceName("motor")
 
 
 async def eventing_of(
-    results: list[Result], *, publish_empty: bool = True, which: Literal["last", "mean", "all"] = "last"
+    results: list[Result], *, policy: Policy = EVERYTHING, which: Literal["last", "mean", "all"] = "last"
 ) -> list[Row]:
     clock = FakeClock()
     handover: Handover[Result] = Handover(loop=asyncio.get_running_loop(), capacity=2000)
@@ -51,7 +55,8 @@ async def eventing_of(
         ticks=Ticks(clock=clock),
         reports={MOTOR: Report(1.0, which)},
         config_version=42,
-        publish_empty=publish_empty,
+        seeing=Seeing(policy),
+        withholding=Withholding(policy),
         expiry_overrides_s={"telemetry": 60},
     )
     for result in results:
@@ -107,12 +112,13 @@ async def test_frame_becomes_a_message_of_the_contract() -> None:
     assert message["config_version"] == 42
 
 
-@pytest.mark.parametrize(("publish_empty", "numbers"), [(True, [0, 1]), (False, [1])])
+@pytest.mark.parametrize(("detections", "numbers"), [("always", [0, 1]), ("detected", [1])])
 async def test_empty_frame_is_told_unless_the_policy_says_otherwise(
-    publish_empty: bool, numbers: list[int]
+    detections: Literal["always", "detected"], numbers: list[int]
 ) -> None:
     drafts = await eventing_of(
-        [frame_result(0, no_detections()), frame_result(1, one_person())], publish_empty=publish_empty
+        [frame_result(0, no_detections()), frame_result(1, one_person())],
+        policy=Policy(publish=Publish(detections=detections)),
     )
     assert [json.loads(draft.body)["frame"]["number"] for draft in drafts] == numbers
 
@@ -201,7 +207,8 @@ async def test_sensor_that_fell_silent_is_told_of_when_its_period_is_over() -> N
         ticks=Ticks(clock=clock),
         reports={MOTOR: Report(1.0, "last")},
         config_version=42,
-        publish_empty=True,
+        seeing=Seeing(Policy()),
+        withholding=Withholding(Policy()),
         expiry_overrides_s={},
     )
     running = asyncio.ensure_future(eventing.run())

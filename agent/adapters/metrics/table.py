@@ -55,6 +55,18 @@ TABLE: Final = (
         ("source",),
     ),
     Metric("objects_total", "count", "Objects that were detected.", ("source",)),
+    Metric(
+        "detections_withheld_total",
+        "count",
+        "Frames that no message tells of: empty, nothing else than told before, or beyond the rate.",
+        ("source", "cause"),
+    ),
+    Metric(
+        "frames_late_total",
+        "count",
+        "Frames that were inferred after a younger one, and so not tracked.",
+        ("source",),
+    ),
     Metric("source_restarts_total", "count", "Times a source failed, by code.", ("source", "code")),
     Metric("source_hangs_total", "count", "Times a source's thread hung and was abandoned.", ("source",)),
     Metric(

@@ -64,17 +64,18 @@ class TrackingRules:
 
 
 class ByteTracker:
-    """The tracks of one camera. Numbers begin at 1, and none is ever given twice.
+    """The tracks of one camera. Numbers begin at 1, or after those `given` before; none is given twice.
 
     The answer does not depend on the order in which a frame's objects are given.
     """
 
-    def __init__(self, rules: TrackingRules) -> None:
+    def __init__(self, rules: TrackingRules, *, given: int = 0) -> None:
         self._rules = rules
         self._keep_ns = int(rules.keep_s * 1e9)
         self._tracks = np.empty(0, _TRACK)
         self._last_ns: int | None = None
-        self._given = 0
+        self.given = given
+        """The highest number given so far."""
 
     @property
     def last_ns(self) -> int | None:
@@ -150,8 +151,8 @@ class ByteTracker:
 
     def _confirm(self, tracks: NDArray[np.void]) -> None:
         due = np.flatnonzero((tracks["number"] == UNTRACKED) & (tracks["sightings"] >= self._rules.confirm))
-        tracks["number"][due] = self._given + 1 + np.arange(len(due))
-        self._given += len(due)
+        tracks["number"][due] = self.given + 1 + np.arange(len(due))
+        self.given += len(due)
 
     def _fresh(self, at_ns: int) -> NDArray[np.void]:
         """The tracks that were seen lately enough."""
