@@ -8,10 +8,10 @@ from agent.contract.thresholds import ThresholdPolicy
 from agent.domain.ids import SourceName
 from agent.pipeline.commands import Handler
 from agent.pipeline.explaining import Explaining
-from agent.pipeline.mailbox import MailboxStatistics
 from agent.pipeline.recollection import Recollection
-from agent.pipeline.replaying import See
+from agent.pipeline.rests import REST_S, WORK_S
 from agent.pipeline.results import FrameResult, Result
+from agent.pipeline.scheduler import Scheduler
 from agent.pipeline.swap import ModelSwap
 from agent.pipeline.what_if import WhatIf
 from agent.ports import Clock, RuleCompiler, Status
@@ -23,8 +23,7 @@ OPS: Final = ("explain", "what-if")
 class Hindsight:
     """Follows the policy. On the event loop.
 
-    `see` leads from what was found to scenes under a policy, without a past; `check` raises for what Settings
-    do not permit, in a thread.
+    `check` raises for what Settings do not permit, in a thread.
     """
 
     def __init__(
@@ -32,8 +31,7 @@ class Hindsight:
         *,
         policy: Policy,
         swap: ModelSwap,
-        flow: Callable[[], Mapping[SourceName, MailboxStatistics]],
-        see: Callable[[Policy], See],
+        scheduler: Scheduler,
         compiler: RuleCompiler,
         check: Callable[[PolicyDocument], None],
         clock: Clock,
@@ -45,7 +43,7 @@ class Hindsight:
         self._explaining = Explaining(
             policy=policy,
             beneath=self._package_thresholds,
-            flow=flow,
+            flow=scheduler.statistics,
             recollection=self._recollection,
             clock=clock,
         )
@@ -53,10 +51,10 @@ class Hindsight:
             policy=policy,
             beneath=self._package_thresholds,
             recollection=self._recollection,
-            see=see,
             compiler=compiler,
             classes=self._classes,
             check=check,
+            give_way=lambda: _give_way(scheduler),
             clock=clock,
         )
 
@@ -93,3 +91,7 @@ class Hindsight:
             for name, admitted in serving.items()
             if admitted is not None
         }
+
+
+def _give_way(scheduler: Scheduler) -> None:
+    scheduler.wait_for_spare(WORK_S, timeout_s=REST_S)

@@ -20,12 +20,12 @@ from agent.domain.thresholds import Thresholds
 from agent.pipeline.explaining import Explaining
 from agent.pipeline.recollection import Recollection
 from agent.pipeline.results import FrameResult
+from agent.pipeline.seeing import Seeing
 from agent.pipeline.what_if import WhatIf, patched
 from agent.ports import Look
 from agent.vision.letterbox import Letterbox, Size
 from agent.workbench.opening import open_detector
 from tests.fakes.clock import FakeClock
-from tests.pipeline.test_what_if import scene_of
 from tests.slow_fates import slow_fates
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from agent.adapters.onnx.detector import OnnxDetector
     from agent.domain.detections import Detections
+    from agent.domain.scene import Scene
 
 DOOR: Final = SourceName("door")
 INPUT: Final = Size(640, 640)
@@ -74,6 +75,11 @@ class Footage:
                 lane=0,
                 timing=InferenceTiming(0, 0, 0, 0),
             )
+
+    def seen(self, policy: Policy) -> list[Scene]:
+        """As a node that runs this policy from the first picture on."""
+        seeing = Seeing(policy)
+        return [seeing.see(result).scene for result in self.results(policy, FakeClock())]
 
 
 @pytest.fixture(scope="module")
@@ -136,16 +142,21 @@ def test_explain_counts_what_a_slow_recount_of_the_models_output_counts(
     assert told["candidates"] == sum(wanted) > 100
 
 
+LEFT_HALF: Final = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]
+
+
 @pytest.mark.testdata
 @pytest.mark.parametrize(
     "change",
     [
-        {"confidence": 0.5},
-        {"confidence": 0.12},
-        {"iou": 0.9},
-        {"iou": 0.2, "min_side_px": 50},
-        {"max_objects": 1},
-        {"classes": {"person": "off"}},
+        {"thresholds": {"confidence": 0.5}},
+        {"thresholds": {"confidence": 0.12}},
+        {"thresholds": {"iou": 0.9}},
+        {"thresholds": {"iou": 0.2, "min_side_px": 50}},
+        {"thresholds": {"max_objects": 1}},
+        {"thresholds": {"classes": {"person": "off"}}},
+        {"zones": {"left": {"polygon": LEFT_HALF, "mode": "exclude"}}, "thresholds": {"confidence": 0.2}},
+        {"tracking": {}, "thresholds": {"confidence": 0.15}},
     ],
     ids=str,
 )
@@ -153,51 +164,50 @@ def test_what_if_foretells_exactly_what_the_patched_policy_then_finds(
     footage: Footage, change: dict[str, Any]
 ) -> None:
     policy, clock = policy_of(), FakeClock()
-    patch = {"sources": {"door": {"thresholds": change}}}
+    patch = {"sources": {"door": change}}
     recollection = Recollection()
     what_if = WhatIf(
         policy=policy,
         beneath=lambda _model: None,
         recollection=recollection,
-        see=lambda _policy: scene_of,
         compiler=CelRuleCompiler(),
         classes=dict,
         check=lambda _document: None,
+        give_way=lambda: None,
         clock=clock,
     )
-    before = list(footage.results(policy, clock))
-    for result in before:
+    for result in footage.results(policy, clock):
         recollection.remember(result, result.captured)
 
     async def asked() -> dict[str, Any]:
         return dict(await what_if({"patch": patch, "minutes": 10}))
 
     told = asyncio.run(asked())
-    after = footage.found(patched(policy, patch).policy)
-    counts = [objects_of([result.detections for result in before]), objects_of(after)]
+    before, after = (footage.seen(each) for each in (policy, patched(policy, patch).policy))
+    counts = [
+        Counter(sighting.class_name for scene in scenes for sighting in scene.objects)
+        for scenes in (before, after)
+    ]
+    assert counts[0] != counts[1]
     assert told["cameras"]["door"] == {
         "frames": len(before),
         "frames_with_objects": {
-            "before": sum(len(result.detections) > 0 for result in before),
-            "after": sum(len(found) > 0 for found in after),
+            "before": sum(bool(scene.objects) for scene in before),
+            "after": sum(bool(scene.objects) for scene in after),
         },
         "objects": {
             name: {"before": counts[0][name], "after": counts[1][name]}
             for name in sorted(counts[0] | counts[1])
         },
     }
-    assert told["rules"]["two"]["before"]["events"] == begins([result.detections for result in before])
+    assert told["rules"]["two"]["before"]["events"] == begins(before)
     assert told["rules"]["two"]["after"]["events"] == begins(after)
     assert (told["ignored"], told["notes"]) == ([], [])
 
 
-def objects_of(found: list[Detections]) -> Counter[str]:
-    return Counter("person" for detections in found for _ in range(len(detections)))
-
-
-def begins(found: list[Detections]) -> int:
+def begins(scenes: list[Scene]) -> int:
     """How often two people come to be there."""
-    held = [len(detections) >= 2 for detections in found]
+    held = [len(scene.objects) >= 2 for scene in scenes]
     return sum(now and not before for before, now in zip([False, *held], held, strict=False))
 
 

@@ -12,16 +12,16 @@ from agent.domain.latency import InferenceTiming
 from agent.domain.rules.course import Change
 from agent.domain.rules.engine import TICK_S, Engine
 from agent.domain.rules.prepared import RuleBook
-from agent.domain.scene import Scene
 from agent.domain.stamp import Stamp
 from agent.domain.thresholds import Thresholds
 from agent.pipeline.recollection import Entry, Heard, SeenFrame
 from agent.pipeline.results import FrameResult, WindowResult
+from agent.pipeline.seeing import Seen
 from agent.ports import ModelFacts
 from agent.vision.heads.judging import Judge
 
-See = Callable[[FrameResult], Scene]
-"""From what a model found to a scene, by zones, lines and tracks; keeps what it needs from frame to frame."""
+See = Callable[[FrameResult], Seen]
+"""From what a model found to a scene: a `Seeing` of a policy, without a past."""
 
 _TICK_NS: Final = int(TICK_S * 1e9)
 _NO_TIMING: Final = InferenceTiming(0, 0, 0, 0)
@@ -122,7 +122,7 @@ class Side:
     def look(self, frame: SeenFrame, detections: Detections, thresholds: Thresholds) -> None:
         """The camera gave this, and this was found in it."""
         camera = self.cameras.setdefault(frame.source, Camera())
-        scene = self.stance.see(_result(frame, detections))
+        scene = self.stance.see(_result(frame, detections)).scene
         camera.frames += 1
         camera.with_objects += bool(scene.objects)
         camera.dim += frame.known_from > min(thresholds.confidence, *thresholds.by_class.values(), 1.0)

@@ -18,19 +18,17 @@ from agent.domain.ids import SourceName
 from agent.domain.stamp import Stamp
 from agent.domain.thresholds import Thresholds
 from agent.pipeline.recollection import MINUTES, Entry, Recollection
-from agent.pipeline.replaying import Replay, See, Stance
+from agent.pipeline.replaying import Replay, Stance
+from agent.pipeline.rests import Rests
 from agent.pipeline.rulebook import prepare
+from agent.pipeline.seeing import Seeing
 from agent.pipeline.supervise import in_thread
 from agent.pipeline.trial_report import report
 from agent.ports import Clock, RuleCompiler
 
-BUDGET_S: Final = 10.0
-"""So long a trial may take; what is not done by then is told as an error."""
-
-_REST_EVERY_S: Final = 0.001
-_REST_S: Final = 0.0005
-"""The thread rests after each millisecond of work: else a lane that wants the interpreter for its next frame
-waits for it up to 5 ms each time, which is Python's own patience."""
+BUDGET_S: Final = 30.0
+"""So long a trial may take; what is not done by then is told as an error. While lanes work without a pause it
+has a tenth of one core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +46,8 @@ class _Trial:
 class WhatIf:
     """Used on the event loop; tries in a thread, one trial at a time.
 
-    `see` makes what leads from detections to scenes under a policy, without a past. `check` raises for what
-    Settings do not permit, in the thread. `classes` tells, by model, the names of what it finds.
+    `check` raises for what Settings do not permit, in the thread. `classes` tells, by model, the names of
+    what it finds. `give_way` lets lanes go first: see `Rests`.
     """
 
     def __init__(
@@ -58,20 +56,20 @@ class WhatIf:
         policy: Policy,
         beneath: Beneath,
         recollection: Recollection,
-        see: Callable[[Policy], See],
         compiler: RuleCompiler,
         classes: Callable[[], Mapping[str, Collection[str]]],
         check: Callable[[PolicyDocument], None],
+        give_way: Callable[[], None],
         clock: Clock,
         budget_s: float = BUDGET_S,
     ) -> None:
         self._policy = policy
         self._beneath = beneath
         self._recollection = recollection
-        self._see = see
         self._compiler = compiler
         self._classes = classes
         self._check = check
+        self._give_way = give_way
         self._clock = clock
         self._budget_s = budget_s
         self._is_busy = False
@@ -125,16 +123,16 @@ class WhatIf:
         stances = [
             Stance(
                 thresholds=thresholds,
-                see=self._see(policy),
+                see=Seeing(policy).see,
                 book=prepare(policy, compiler=self._compiler, classes=trial.classes).book,
             )
             for policy, thresholds in zip(policies, trial.thresholds, strict=True)
         ]
         replay = Replay(stances, trial.entries, trial.now)
-        rest = _Rest()
+        rests = Rests(self._give_way)
 
         def go_on() -> bool:
-            rest.now_and_then()
+            rests.now_and_then()
             return time.monotonic() < over
 
         if not replay.run(go_on):
@@ -144,16 +142,6 @@ class WhatIf:
                 code=Code.TIMEOUT,
             )
         return replay
-
-
-class _Rest:
-    def __init__(self) -> None:
-        self._rested = time.monotonic()
-
-    def now_and_then(self) -> None:
-        if time.monotonic() - self._rested > _REST_EVERY_S:
-            time.sleep(_REST_S)
-            self._rested = time.monotonic()
 
 
 def patched(policy: Policy, patch: object) -> PolicyDocument:

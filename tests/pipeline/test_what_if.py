@@ -19,9 +19,8 @@ from agent.domain.considered import Considered
 from agent.domain.errors import Code, RefusedError, TransientError
 from agent.domain.ids import SourceName
 from agent.domain.reading import Reading
-from agent.domain.scene import Scene, Sighting
 from agent.pipeline.recollection import Recollection
-from agent.pipeline.results import FrameResult, SensorReadings
+from agent.pipeline.results import SensorReadings
 from agent.pipeline.what_if import WhatIf
 from tests.fakes.clock import FakeClock
 from tests.fakes.models import facts
@@ -29,19 +28,6 @@ from tests.pipeline.test_recollection import frame
 
 DOOR, YARD, MOTOR = SourceName("door"), SourceName("yard"), SourceName("motor")
 PEOPLE = facts()
-
-
-def scene_of(result: FrameResult) -> Scene:
-    """Every object, without zones and tracks."""
-    found = result.detections
-    return Scene(
-        source=result.source,
-        at=result.captured,
-        objects=tuple(
-            Sighting(result.model.class_names[int(class_id)], float(confidence), (0.0, 0.0, 1.0, 1.0))
-            for class_id, confidence in zip(found.class_id, found.confidence, strict=True)
-        ),
-    )
 
 
 def policy_of(**more: Any) -> Policy:
@@ -75,10 +61,10 @@ class Node:
             policy=policy or policy_of(),
             beneath=lambda _model: beneath,
             recollection=self.recollection,
-            see=lambda _policy: scene_of,
             compiler=CelRuleCompiler(),
             classes=dict,
             check=check,
+            give_way=lambda: None,
             clock=self.clock,
             budget_s=budget_s,
         )
