@@ -179,6 +179,8 @@ def a_policy() -> Policy:
     camera: dict[str, Any] = {
         "kind": "synthetic",
         "zones": {f"z{number}": {"polygon": square} for number in range(4)},
+        "lines": {"gate": {"points": [[0, 0], [1, 1]]}},
+        "tracking": {},
     }
     conditions = []
     for number in range(_RULES):
@@ -190,8 +192,10 @@ def a_policy() -> Policy:
             f'count("{kind}", min_confidence=0.{sure}) > {least} && health("{name}") != "failed"',
             f'count("{kind}") - count("{kind}", zone="{zone}") > {least} || age("{name}") > 30',
             f'reading("motor/{hot}") > {sure} && count(source="{name}", zone="{zone}") > 0',
+            f'dwell("{kind}", source="{name}", zone="{zone}") > {number % 20}',
+            f'crossed("gate", source="{name}", within_s={1 + least}) > 0 && count(moving=true) > {least}',
         )
-        conditions.append(kinds[number % 4])
+        conditions.append(kinds[number % len(kinds)])
     return Policy.model_validate(
         {
             "sources": {

@@ -69,7 +69,7 @@ def _camera_words(stanza: CameraPart, classes: Collection[str] | None) -> Camera
     return CameraWords(
         zones=frozenset(stanza.zones) - excluding,
         excluding=excluding,
-        lines=frozenset(getattr(stanza, "lines", ())),
-        is_tracked=getattr(stanza, "tracking", None) is not None,
+        lines=frozenset(stanza.lines),
+        is_tracked=stanza.tracking is not None,
         classes=None if classes is None else frozenset(classes),
     )
