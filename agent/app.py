@@ -26,6 +26,7 @@ from agent.contract.topics import Topics
 from agent.control_plane import ControlPlane
 from agent.domain.ids import SourceName
 from agent.ending import Ending, Stages
+from agent.hindsight import Hindsight
 from agent.pipeline.announcements import Announcements
 from agent.pipeline.delivery import Delivery
 from agent.pipeline.eventing import Eventing, reports_of
@@ -182,7 +183,15 @@ class Agent:
             set_rates=self.scheduler.ask_rates,
         )
         self.ruling.config_version = document.version
-        self.health.heard_by(self.ruling.on_condition)
+        self.hindsight = Hindsight(
+            policy=policy,
+            swap=self.swap,
+            scheduler=self.scheduler,
+            compiler=CelRuleCompiler(),
+            check=policies.check,
+            clock=clock,
+        )
+        self.health.heard_by(self.ruling.on_condition, self.hindsight.on_condition)
         self.eventing = Eventing(
             results=self.results,
             outbox=outbox,
@@ -196,6 +205,7 @@ class Agent:
             withholding=Withholding(policy),
             expiry_overrides_s={str(stream): seconds for stream, seconds in policy.publish.expiry_s.items()},
             ruling=self.ruling,
+            on_result=self.hindsight.observe,
         )
         self.keeping = Keeping(
             until=policy.publish.keep_until,
@@ -297,12 +307,13 @@ class Agent:
                 self.delivery,
                 self.overload,
                 *self.command.followers,
+                self.hindsight,
             ],
             clock=clock,
             on_condition=self.health.report,
             on_applied=self._on_applied,
         )
-        self.command.answer(self.control.handlers())
+        self.command.answer({**self.control.handlers(), **self.hindsight.handlers})
         self.introduction.able_to(self.command.commands.operations)
         self.vitals = Vitals(
             ticks=ticks,

@@ -75,8 +75,9 @@ class Hindsight:
         if isinstance(result, FrameResult):
             self._explaining.note(result.source, result.detections.fates)
 
-    def on_condition(self, who: str, status: Status, _code: str | None, _message: str | None) -> None:
+    def on_condition(self, who: str, status: Status, code: str | None, message: str | None) -> None:
         """A source is well, or not."""
+        del code, message
         if who in self._policy.sources:
             self._recollection.remember_condition(SourceName(who), status, self._clock.now())
 

@@ -76,7 +76,7 @@ class Health:
         self._scrub = scrub
         self._started_ns = clock.now().monotonic_ns
         self._conditions: dict[str, payloads.Condition] = {}
-        self._listener: Condition | None = None
+        self._listeners: tuple[Condition, ...] = ()
         self._last_beat_ns = self._started_ns
         self._last_flow: Mapping[SourceName, MailboxStatistics] = {}
 
@@ -100,12 +100,12 @@ class Health:
         self._conditions[who] = payloads.Condition(status=status, code=code, message=message, since=since)
         self._metrics.gauge("healthy", float(status == "ok"), who=who)
         self._say_health(now)
-        if self._listener is not None:
-            self._listener(who, status, code, message)
+        for listener in self._listeners:
+            listener(who, status, code, message)
 
-    def heard_by(self, listener: Condition) -> None:
+    def heard_by(self, *listeners: Condition) -> None:
         """Who hears of every change, after it was told."""
-        self._listener = listener
+        self._listeners = listeners
 
     def condition_of(self, who: str) -> payloads.Condition | None:
         """What a source or stage said last."""
