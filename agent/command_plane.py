@@ -60,6 +60,7 @@ class CommandPlane:
         self._outbox = outbox
         self._health = health
         self._clock = clock
+        self._digest: tuple[PolicyDocument, str] | None = None
         self._started_ns = clock.now().monotonic_ns
         self.warnings = Warnings()
         self.pictures = Pictures()
@@ -134,8 +135,14 @@ class CommandPlane:
             "session": self._session(),
             "health": self._health.status,
             "config_version": document.version,
-            "config_sha256": policy_sha256(document.policy),
+            "config_sha256": self._sha256(document),
         }
+
+    def _sha256(self, document: PolicyDocument) -> str:
+        """Of its policy; made once for each, as a large one takes milliseconds."""
+        if self._digest is None or self._digest[0] is not document:
+            self._digest = (document, policy_sha256(document.policy))
+        return self._digest[1]
 
     async def _outbox_figures(self) -> dict[str, Any]:
         return asdict(await self._outbox.statistics())

@@ -28,6 +28,7 @@ allowed to command this node must not be able to push out the ids of those who a
 MOST_OUTPUT_BYTES: Final = 4 << 20
 """Of all outputs together; the oldest are forgotten, their outcomes are not."""
 
+_CODES: Final = {code.value: code for code in Code}
 _OUTPUT_GONE: Final = "what it answered is not kept any more"
 _BUSY_TIMEOUT_S: Final = 1.0
 
@@ -128,11 +129,8 @@ class SqliteCommandLog:
             (self._wall_s() - KEPT_S, count - self._most_entered + 1),
         )
         if not gone.rowcount:
-            raise RefusedError(
-                f"{count} commands ran within a day, and the ids of no more are kept; "
-                "they will be let go one after the other",
-                code=Code.BUSY,
-            )
+            message = f"{count} commands ran within a day, and the ids of no more are kept"
+            raise RefusedError(message, code=Code.BUSY)
 
     def _put(self, connection: sqlite3.Connection, command_id: str, outcome: CommandOutcome) -> None:
         brief = asdict(outcome)
@@ -175,7 +173,7 @@ class SqliteCommandLog:
                     if connection.in_transaction:
                         with suppress(sqlite3.Error):
                             connection.execute("ROLLBACK")
-            except (sqlite3.Error, OSError, ValueError) as error:
+            except (sqlite3.Error, OSError, ValueError, LookupError, TypeError) as error:
                 self._forget_connection()
                 raise TransientError(
                     f"{self.file} cannot be used: {error}", code=Code.SPACE, path=str(self.file)
@@ -244,9 +242,10 @@ def _find(connection: sqlite3.Connection, command_id: str) -> KeptCommand | None
 
 
 def _outcome(brief: dict[str, Any], output: str | None) -> CommandOutcome:
+    """As it was written, be it by a later version that knows more codes and says more of each."""
+    message = brief["message"]
     if output == "":
-        brief["message"] = "; ".join(part for part in (brief["message"], _OUTPUT_GONE) if part)
-    code = brief.pop("code")
-    return CommandOutcome(
-        **brief, code=None if code is None else Code(code), output=json.loads(output) if output else {}
-    )
+        message = "; ".join(part for part in (message, _OUTPUT_GONE) if part)
+    code = _CODES.get(brief["code"], Code.INTERNAL) if brief["code"] else None
+    told = json.loads(output) if output else {}
+    return CommandOutcome(brief["status"], code, brief["path"], message, brief["retryable"], told)

@@ -219,6 +219,29 @@ def command_and_kill(folder: Path, said_file: Path, *, prefix: str, after_s: flo
     assert child.returncode == -signal.SIGKILL, errors.decode()
 
 
+def test_what_a_later_version_wrote_is_read_as_far_as_it_is_known(tmp_path: Path) -> None:
+    with closing(SqliteCommandLog(state_dir=tmp_path)) as commands:
+        commands.enter("ping", "a")
+        commands.finish("a", DONE)
+        later = '{"status":"failed","code":"E_LATER","path":null,"message":"","retryable":false,"more":1}'
+        with closing(sqlite3.connect(commands.file)) as other, other:
+            other.execute("UPDATE command SET outcome = ?", (later,))
+        known = commands.enter("ping", "a")
+    assert known is not None
+    assert known.outcome == CommandOutcome("failed", Code.INTERNAL, output=DONE.output)
+
+
+def test_an_outcome_that_is_damaged_is_told_and_no_end(tmp_path: Path) -> None:
+    with closing(SqliteCommandLog(state_dir=tmp_path)) as commands:
+        commands.enter("ping", "a")
+        commands.finish("a", DONE)
+        with closing(sqlite3.connect(commands.file)) as other, other:
+            other.execute("UPDATE command SET outcome = '[]'")
+        with pytest.raises(TransientError):
+            commands.enter("ping", "a")
+        assert commands.enter("ping", "b") is None
+
+
 @pytest.mark.slow
 def test_a_process_killed_at_random_forgets_no_id_that_it_may_have_run(tmp_path: Path) -> None:
     random = Random(20261123)
