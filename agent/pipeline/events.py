@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from agent.contract import payloads
-from agent.contract.rules import Rule
 from agent.contract.topics import Topics, events_stream, expiry_s
 from agent.domain.ids import SourceName, Stream
 from agent.domain.rules.course import Change
@@ -70,17 +69,6 @@ class EventWriter:
     def no_alarm(self, rule: str) -> Publication:
         """What takes a rule's alarm away."""
         return Publication(self._topics.alarm(rule), b"", retain=True)
-
-
-def standing_of(change: Change, rule: Rule, identity: str) -> StandingEvent:
-    """What has to be remembered of an event that began."""
-    return StandingEvent(
-        event=change.event,
-        identity=identity,
-        began_ns=change.began.wall_ns,
-        severity=rule.severity,
-        message=rule.message,
-    )
 
 
 def _evidence(first: Stamp, last: Stamp) -> payloads.Evidence:

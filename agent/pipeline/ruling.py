@@ -5,22 +5,20 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
-import structlog
-
 from agent.contract.event_id import new_event_id
 from agent.contract.policy import Policy
 from agent.contract.rules import Rule
 from agent.contract.topics import Topics
-from agent.domain.errors import Code, TransientError
+from agent.domain.errors import Code
 from agent.domain.ids import SourceName
 from agent.domain.reading import Reading, Score
 from agent.domain.rules.course import Change
 from agent.domain.rules.engine import TICK_S, Begun, Engine
 from agent.domain.scene import Scene
-from agent.domain.stamp import Stamp
 from agent.pipeline.announcements import Announcements
-from agent.pipeline.events import EventWriter, standing_of
+from agent.pipeline.events import EventWriter
 from agent.pipeline.rulebook import Prepared, RuleRefusedError, prepare_what_can
+from agent.pipeline.standing_events import StandingEvents
 from agent.pipeline.supervise import Ticks, in_thread, ticking
 from agent.pipeline.waiting import wait_for_event
 from agent.ports import (
@@ -29,18 +27,14 @@ from agent.ports import (
     Metrics,
     Outbox,
     RuleCompiler,
-    Standing,
     StandingEvent,
     StandingStore,
     Status,
 )
 
-log = structlog.get_logger(__name__)
-
 MOST_WAITING: Final = 256
 """Events that wait for the disk; beyond, who brings news waits."""
 
-_MOST_ALARMS: Final = 1000
 _MOST_NAMED: Final = 5
 
 
@@ -73,7 +67,6 @@ class Ruling:
         self._clock = clock
         self._metrics = metrics
         self._ticks = ticks
-        self._store = store
         self._on_condition = on_condition
         self._snapshot = snapshot
         self._set_rates = set_rates
@@ -83,9 +76,7 @@ class Ruling:
         self._engine = Engine(now=clock.now(), new_id=lambda: new_event_id(clock.now().wall_ns))
         self._stanzas: Mapping[str, Rule] = {}
         self._sources: Collection[str] = ()
-        self._events: dict[str, StandingEvent] = {}
-        self._alarms: dict[str, None] = {}
-        self._kept = Standing()
+        self._standing = StandingEvents(store=store, ticks=ticks)
         self._rates: dict[SourceName, float] = {}
         self._refused: dict[str, str] = {}
         self._told_troubles: dict[str, str] | None = None
@@ -101,14 +92,7 @@ class Ruling:
         """
         prepared, refused = await self._compiled(policy)
         self._refused = {error.name: error.why for error in refused}
-        standing = self._kept = await in_thread("standing-events", self._store.load)
-        self._events = dict(standing.events)
-        self._alarms = dict.fromkeys(standing.alarms)
-        begun = {
-            name: Begun(each.event, each.identity, Stamp(each.began_ns, 0))
-            for name, each in standing.events.items()
-        }
-        self._adopt(policy, prepared, begun)
+        self._adopt(policy, prepared, await self._standing.load())
 
     async def stage(self, policy: Policy) -> Callable[[], None]:
         """Compile the rules of a policy that may be next; what is returned lets them judge.
@@ -173,28 +157,27 @@ class Ruling:
         # What ends now tells where it was found by the sources of both policies.
         self._writer.streams = {**self._writer.streams, **prepared.streams}
         self._sources = policy.sources.keys()
-        before, self._stanzas = self._stanzas, prepared.stanzas
+        self._stanzas = prepared.stanzas
         self._take(self._engine.adopt(prepared.book, self._clock.now(), begun))
-        self._clear_alarms({*before, *self._alarms, *(n for n, rule in self._stanzas.items() if rule.alarm)})
+        with_alarm = {name for name, rule in self._stanzas.items() if rule.alarm}
+        self._clear_alarms(with_alarm | self._standing.alarms.keys())
 
     def _take(self, changes: Sequence[Change]) -> None:
         for change in changes:
             if change.phase == "begin":
-                rule = self._stanzas[change.rule]
-                identity = self._engine.identity_of(change.rule)
-                self._events[change.rule] = standing_of(change, rule, identity)
-            standing = self._events[change.rule]
-            self._waiting.append((change, standing))
+                rule, identity = self._stanzas[change.rule], self._engine.identity_of(change.rule)
+                self._standing.begin(change, rule, identity)
+            self._waiting.append((change, self._standing.on[change.rule]))
             if change.phase == "end":
-                del self._events[change.rule]
+                del self._standing.on[change.rule]
         if changes:
             self._news.set()
-            self._metrics.gauge("rules_active", len(self._events))
+            self._metrics.gauge("rules_active", len(self._standing.on))
             self._follow_rates()
 
     def _follow_rates(self) -> None:
         rates: dict[SourceName, float] = {}
-        for name in self._events:
+        for name in self._standing.on:
             rule = self._stanzas.get(name)
             for camera, fps in rule.rates.items() if rule is not None else ():
                 rates[SourceName(camera)] = max(fps, rates.get(SourceName(camera), 0.0))
@@ -211,7 +194,7 @@ class Ruling:
         if not self._waiting:
             return
         batch = len(self._waiting)
-        await self._keep()
+        await self._standing.keep()
         for _ in range(batch):
             change, standing = self._waiting[0]
             draft = self._writer.message(change, standing, config_version=self.config_version)
@@ -224,8 +207,8 @@ class Ruling:
     def _act(self, change: Change, standing: StandingEvent) -> None:
         rule = self._stanzas.get(change.rule)
         if change.phase == "end":
-            self._clear_alarms({change.rule} & self._alarms.keys())
-        elif rule is not None and rule.alarm and self._events.get(change.rule) == standing:
+            self._clear_alarms({change.rule} & self._standing.alarms.keys())
+        elif rule is not None and rule.alarm and self._standing.on.get(change.rule) == standing:
             self._announcements.retain(self._writer.alarm(change.rule, standing))
         if change.phase == "begin" and rule is not None:
             for camera in rule.snapshot:
@@ -234,26 +217,8 @@ class Ruling:
     def _clear_alarms(self, rules: Collection[str]) -> None:
         """Take away the alarms of those that have no event on."""
         for name in sorted(rules):
-            if name not in self._events:
+            if name not in self._standing.on:
                 self._announcements.retain(self._writer.no_alarm(name))
-
-    async def _keep(self) -> None:
-        for name in self._events:
-            rule = self._stanzas.get(name)
-            if rule is not None and rule.alarm:
-                self._alarms.pop(name, None)
-                self._alarms[name] = None
-        standing = Standing(events=dict(self._events), alarms=tuple(self._alarms)[-_MOST_ALARMS:])
-        if standing == self._kept:
-            return
-        self._kept = standing
-        try:
-            await ticking(
-                self._ticks, "rules", in_thread("standing-events", lambda: self._store.keep(standing))
-            )
-        except TransientError as error:
-            # Told all the same: what a restart would make of it is less than silence.
-            log.warning("rules.standing_not_kept", code=error.code, message=error.message)
 
     def _tell_troubles(self) -> None:
         troubles = {**self._refused, **self._engine.troubles}
