@@ -7,15 +7,15 @@ from typing import Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from agent.contract.problems import KeyPath, Problem
+from agent.contract.problems import MOST_PROBLEMS, KeyPath, Problem, in_order
 from agent.contract.schema_walk import Schema, Spot, inner_keys, locate
-from agent.contract.words import listed, nearest, wanted, written
+from agent.contract.words import listed, named, nearest, wanted, written
 
 
 def explain(
     error: ValidationError, *, schema: Schema, line_of: Callable[[KeyPath], int | None], file: str | None
 ) -> list[Problem]:
-    """Every problem that `error` tells of, one for each place, in the order of their lines.
+    """The first `MOST_PROBLEMS` that `error` tells of, one for each place, in the order of their lines.
 
     `schema` is the JSON Schema of what was validated; `line_of` finds a path's line in `file`.
     """
@@ -23,7 +23,9 @@ def explain(
     for details in _independent(error.errors(include_url=False)):
         problem = _in_words(details, locate(schema, details["loc"]), schema)
         problems.setdefault(problem.path, replace(problem, line=line_of(problem.path), file=file))
-    return sorted(problems.values(), key=lambda each: (each.line or 0, each.pointer))
+        if len(problems) == MOST_PROBLEMS:
+            break
+    return in_order(problems.values())
 
 
 def _independent(errors: list[ErrorDetails]) -> Iterator[ErrorDetails]:
@@ -111,7 +113,7 @@ def _where_it_belongs(name: str, spot: Spot, within: Schema, root: Schema) -> st
 def _suggest(name: str, known: Sequence[str], introduction: str) -> str:
     if close := nearest(name, known):
         return f"did you mean {close!r}?"
-    return introduction + (", ".join(known) if known else "nothing")
+    return introduction + (named(known) or "nothing")
 
 
 def _choices(schema: Schema) -> Iterator[object]:

@@ -7,8 +7,10 @@ from typing import Final, NoReturn
 from agent.contract.documents import Document, decode
 from agent.contract.tree import MAX_DEPTH, Tree
 
-_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]|[^\s{}\[\],:"]+')
-"""Of a text that is known to be JSON: strings, brackets, and all other scalars."""
+_TOKEN: Final = re.compile(r'"(?:[^"\\]+|\\.)*"?|[{}\[\]]|[^\s{}\[\],:"]+', re.DOTALL)
+"""Strings, brackets, and all other scalars of JSON. A string that does not close goes on to the end: to look
+for the next one in it would make a hostile text take the square of its length.
+"""
 
 
 def read_json(body: bytes, *, file: str | None = None) -> Document:

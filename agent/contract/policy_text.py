@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from typing import Final, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -11,11 +12,11 @@ from agent.contract.documents import Document
 from agent.contract.explain import explain
 from agent.contract.json_text import read_json
 from agent.contract.policy import Camera, ModelPolicy, Policy, PolicyDocument, Sensor, Source
-from agent.contract.problems import FaultyDocumentError, KeyPath, Problem
+from agent.contract.problems import MOST_PROBLEMS, FaultyDocumentError, KeyPath, Problem, in_order
 from agent.contract.references import DanglingReference, dangling_references
 from agent.contract.schema_walk import Schema
 from agent.contract.schemas import schema_of
-from agent.contract.words import nearest
+from agent.contract.words import named, nearest
 from agent.contract.yaml_text import read_yaml
 from agent.domain.errors import Code
 
@@ -52,7 +53,7 @@ def parse_policy(document: Document) -> PolicyDocument:
     else:
         if not problems:
             return parsed
-    raise FaultyDocumentError(sorted(map(_coded, problems), key=lambda each: (each.line or 0, each.pointer)))
+    raise FaultyDocumentError(in_order(map(_coded, problems)))
 
 
 def valid_parts(document: Document) -> Policy:
@@ -87,7 +88,7 @@ def _with_references(told: list[Problem], plain: object, document: Document) -> 
     """`told`, and the dangling references that the model does not look for while anything else is wrong."""
     known: set[KeyPath] = {each.path for each in told}
     policy = plain.get("policy") if isinstance(plain, dict) else None
-    more = [_dangling(each, document) for each in dangling_references(policy)]
+    more = [_dangling(each, document) for each in islice(dangling_references(policy), MOST_PROBLEMS)]
     return told + [each for each in more if each.path not in known]
 
 
@@ -97,7 +98,7 @@ def _dangling(reference: DanglingReference, document: Document) -> Problem:
     return Problem(
         message=reference.message,
         path=path,
-        hint=f"did you mean {close!r}?" if close else f"defined: {', '.join(reference.known) or 'nothing'}",
+        hint=f"did you mean {close!r}?" if close else f"defined: {named(reference.known) or 'nothing'}",
         line=document.line_of(path),
         file=document.file,
     )

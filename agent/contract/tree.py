@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from agent.contract.documents import Document, Node, Scalar
-from agent.contract.problems import FaultyDocumentError, Problem
+from agent.contract.problems import MOST_PROBLEMS, FaultyDocumentError, Problem
 from agent.domain.errors import Code
 
 MAX_DEPTH: Final = 16
@@ -143,6 +143,8 @@ class Tree:
             parent.children[key] = replace(node, line=parent.key_line)
 
     def _refuse_second(self, key: str, parent: _Open, *, first_line: int) -> None:
+        if len(self._problems) >= MOST_PROBLEMS:
+            return
         path = tuple(
             each.key if each.key is not None else len(each.children)
             for each in self._open

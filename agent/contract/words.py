@@ -8,6 +8,8 @@ from agent.contract.schema_walk import Schema, resolve
 from agent.domain.ids import NAME
 
 _MOST_SHOWN: Final = 60
+_MOST_NAMED: Final = 40
+_LONGEST_WORD: Final = 200
 
 _BOUNDS: Final = {
     "minimum": "at least",
@@ -77,12 +79,24 @@ def listed(choices: Sequence[str]) -> str:
     return " or ".join((", ".join(choices[:-1]), choices[-1])) if len(choices) > 1 else "".join(choices)
 
 
+def named(names: Sequence[str]) -> str:
+    """Names with commas, as far as somebody would read them.
+
+    >>> named(["people", "parts"])
+    'people, parts'
+    """
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
 def nearest(word: str, known: Sequence[str]) -> str | None:
     """The one of `known` that somebody meant who wrote `word`.
 
     >>> nearest("confidense", ["confidence", "iou"])
     'confidence'
     """
+    if len(word) > _LONGEST_WORD:
+        return None
     close = get_close_matches(word.lower(), known, n=1, cutoff=0.6)
     return close[0] if close else None
 
