@@ -174,9 +174,11 @@ class PolicyControl:
         if origin == "mqtt":
             record.journal = record.journal.desired(sha256)
         if record.journal.is_known(document, sha256):
+            known = record.journal.last(version, sha256) or record.ended(version, sha256, "applied")
             if origin == "file" and version == self.document.version:
                 await self._look_at_files()
-            known = record.journal.last(version, sha256) or record.ended(version, sha256, "applied")
+            elif known.status == "applied":
+                record.tell_in_force()  # what was refused since is wanted no more
             record.report(known.status)
             return known
         try:
