@@ -177,8 +177,8 @@ class PolicyControl:
             known = record.journal.last(version, sha256) or record.ended(version, sha256, "applied")
             if origin == "file" and version == self.document.version:
                 await self._look_at_files()
-            elif known.status == "applied":
-                record.tell_in_force()  # what was refused since is wanted no more
+            else:
+                record.tell_again(known)
             record.report(known.status)
             return known
         try:

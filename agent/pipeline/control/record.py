@@ -163,6 +163,13 @@ class PolicyRecord:
         """For health: not all is as somebody wants it."""
         self._on_condition(_WHO, "degraded", code, message)
 
+    def tell_again(self, attempt: PolicyAttempt) -> None:
+        """For health: what this attempt has come to is what counts, whatever was wanted since."""
+        if attempt.status == "applied":
+            self.tell_in_force()
+        else:
+            self.tell(attempt.code, f"version {attempt.version}: {attempt.message}")
+
     def tell_in_force(self) -> None:
         """For health: all is."""
         self._on_condition(_WHO, "ok", None, f"version {self.document.version} is in force")
