@@ -6,6 +6,7 @@ import weakref
 from typing import Any, Literal
 
 import jsonschema
+import numpy as np
 import pytest
 
 from agent.contract import payloads
@@ -41,7 +42,11 @@ DOOR, MOTOR = SourceName("door"), SourceName("motor")
 
 
 async def eventing_of(
-    results: list[Result], *, policy: Policy = EVERYTHING, which: Literal["last", "mean", "all"] = "last"
+    results: list[Result],
+    *,
+    policy: Policy = EVERYTHING,
+    which: Literal["last", "mean", "all"] = "last",
+    metrics: FakeMetrics | None = None,
 ) -> list[Row]:
     clock = FakeClock()
     handover: Handover[Result] = Handover(loop=asyncio.get_running_loop(), capacity=2000)
@@ -51,7 +56,7 @@ async def eventing_of(
         outbox=outbox,
         topics=Topics("plant", "nano-42"),
         clock=clock,
-        metrics=FakeMetrics(),
+        metrics=metrics or FakeMetrics(),
         ticks=Ticks(clock=clock),
         reports={MOTOR: Report(1.0, which)},
         config_version=42,
@@ -223,3 +228,33 @@ async def test_sensor_that_fell_silent_is_told_of_when_its_period_is_over() -> N
     handover.close()
     await asyncio.wait_for(running, timeout=10)
     assert len(outbox.rows) == 1
+
+
+async def test_tracks_and_zones_are_told_and_what_a_zone_excludes_is_not() -> None:
+    whole, corner = [[0, 0], [1, 0], [1, 1], [0, 1]], [[0.9, 0.9], [1, 0.9], [1, 1]]
+    camera = {
+        "kind": "synthetic",
+        "tracking": {"confirm": 1},
+        "zones": {"hall": {"polygon": whole}, "tree": {"polygon": corner, "mode": "exclude"}},
+    }
+    policy = Policy.model_validate({"sources": {"door": camera}})
+    both = Detections(
+        boxes=np.array([[1.0, 2.0, 3.0, 4.0], [60.0, 40.0, 64.0, 45.0]]),
+        confidence=np.array([0.9, 0.8], np.float32),
+        class_id=np.zeros(2, np.int32),
+    )
+    (draft,) = await eventing_of([frame_result(0, both)], policy=policy)
+    message = json.loads(draft.body)
+    assert [(one["track"], one["zones"]) for one in message["objects"]] == [(1, ["hall"])]
+    sent = json.loads(payloads.with_sequence(draft.body, epoch="01JC", seq=3))
+    jsonschema.validate(sent, payload_schema(payloads.Detections))
+
+
+async def test_frames_that_are_not_told_are_counted_and_given_no_number() -> None:
+    policy = Policy(publish=Publish(detections="changed"))
+    metrics = FakeMetrics()
+    frames: list[Result] = [frame_result(number, one_person()) for number in range(3)]
+    rows = await eventing_of(frames, policy=policy, metrics=metrics)
+    assert [row.seq for row in rows] == [1]
+    assert metrics.counts["detections_withheld_total cause=unchanged source=door"] == 2
+    assert metrics.counts["frames_inferred_total source=door"] == 3
