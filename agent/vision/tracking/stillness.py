@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.vision.overlap import overlaps
+from agent.vision.overlap import paired_overlaps
 
 IN_PLACE: Final = 0.5
 """Overlap (IoU) of a box with the one that a track had at its place: half as much, and it has left it."""
@@ -25,12 +25,15 @@ class Stillness:
         `boxes` `[N, 4]` are x1, y1, x2, y2 in a unit that stays the same.
         """
         moves = []
-        for number, box in zip(numbers, boxes, strict=True):
-            place, since_ns = self._places.get(number, (box, at_ns))
-            if overlaps(place[None], box[None])[0, 0] < IN_PLACE:
-                place, since_ns = box, at_ns
-            self._places[number] = place, since_ns
-            moves.append(at_ns - since_ns < self._after_ns)
+        places = [
+            self._places.setdefault(number, (box, at_ns)) for number, box in zip(numbers, boxes, strict=True)
+        ]
+        came = np.array([box for box, _ in places]).reshape(-1, 4)
+        has_left = (paired_overlaps(came, boxes) < IN_PLACE).tolist()
+        for number, box, (_, since_ns), left in zip(numbers, boxes, places, has_left, strict=True):
+            if left:
+                self._places[number] = box, at_ns
+            moves.append(left or at_ns - since_ns < self._after_ns)
         return moves
 
     def keep_only(self, numbers: Collection[int]) -> None:
