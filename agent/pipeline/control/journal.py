@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 from agent.contract.policy import PolicyDocument
@@ -156,6 +157,13 @@ class Journal:
             return None, None
         known = PolicyDocument.model_validate(document)
         return known.version, policy_sha256(known.policy)
+
+
+def check_not_expired(document: PolicyDocument, *, wall_ns: int) -> None:
+    """Raises: RefusedError (`E_EXPIRED`, by a clock that is right)."""
+    expires_at = document.expires_at
+    if expires_at is not None and datetime.fromisoformat(expires_at).timestamp() * 1e9 <= wall_ns:
+        raise RefusedError(f"it has expired at {expires_at}", code=Code.EXPIRED, path="/expires_at")
 
 
 GIVEN_UP: Final = frozenset({"failed", "rolled_back"})

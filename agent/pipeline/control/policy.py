@@ -5,7 +5,6 @@ import hashlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 import structlog
@@ -13,11 +12,12 @@ import structlog
 from agent.contract.policy import PolicyDocument
 from agent.contract.reported import PolicyAttempt, policy_sha256
 from agent.domain.errors import Code, NanofleetError, RefusedError
-from agent.pipeline.control.journal import MOST_TRIES, Journal
+from agent.pipeline.control.journal import MOST_TRIES, Journal, check_not_expired
+from agent.pipeline.control.pacing import Pace
 from agent.pipeline.control.reconcile import Reconciler
 from agent.pipeline.control.record import PolicyRecord
 from agent.pipeline.control.reporting import Reporting
-from agent.pipeline.supervise import in_thread
+from agent.pipeline.supervise import attempt, in_thread
 from agent.pipeline.waiting import wait_for_event
 from agent.ports import Clock, Condition, Origin, PolicyStore
 
@@ -27,6 +27,7 @@ _MOST_WAITING: Final = 8
 _PROVEN_S: Final = 3.0
 """What kills a process does it with the first frames."""
 _LOOK_S: Final = 1.0
+_READ_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class PolicyControl:
         self._read = read
         self._check = check
         self._clock = clock
+        self._pace = Pace(clock=clock)
         self._desired: bytes | None = None
         self._too_early: bytes | None = None
         self._waiting: deque[_Asked] = deque()
@@ -90,7 +92,10 @@ class PolicyControl:
         return self._record.document
 
     def want(self, payload: bytes) -> None:
-        """What `config/desired` says. A newer one takes the place of one that still waits."""
+        """What `config/desired` says. A newer one takes the place of one that still waits.
+
+        It waits for its turn; under a flood also for its time.
+        """
         self._desired, self._too_early = payload, None
         self._work.set()
 
@@ -98,11 +103,13 @@ class PolicyControl:
         """Try this document in its turn; what became of it.
 
         Raises:
-            RefusedError: too many wait already (`E_BUSY`).
+            RefusedError: too many wait already, or came lately from afar (`E_BUSY`).
         """
         if len(self._waiting) >= _MOST_WAITING:
             message = f"{len(self._waiting)} policies wait to be applied already"
             raise RefusedError(message, code=Code.BUSY)
+        if origin == "patch" and not self._pace.has_room:
+            raise RefusedError("too many policies came lately; send it again in a while", code=Code.BUSY)
         answer: asyncio.Future[PolicyAttempt] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Asked(document, origin, answer))
         self._work.set()
@@ -124,7 +131,7 @@ class PolicyControl:
             await wait_for_event(self._work, timeout_s=_LOOK_S)
             self._work.clear()
             await self._look_again()
-            while self._waiting or self._desired is not None:
+            while self._waiting or (self._desired is not None and self._pace.has_room):
                 async with self._turn:
                     await self._next()
 
@@ -138,14 +145,16 @@ class PolicyControl:
             self._record.tell(error.code, f"version {self.document.version} stays in force: {error.message}")
 
     async def _next(self) -> None:
-        if self._desired is not None:
+        before = self.document
+        if self._desired is not None and self._pace.has_room:
             payload, self._desired = self._desired, None
             await self._attempt_desired(payload)
-            return
-        asked = self._waiting.popleft()
-        attempt = await self._attempt(asked.document, asked.origin)
-        if not asked.answer.done():
-            asked.answer.set_result(attempt)
+        else:
+            asked = self._waiting.popleft()
+            ended = await self._attempt(asked.document, asked.origin)
+            if not asked.answer.done():
+                asked.answer.set_result(ended)
+        self._pace.pay(in_vain=self.document is before)
 
     async def _look_again(self) -> None:
         """What could not be judged without the time, and sources that were waited for."""
@@ -159,7 +168,8 @@ class PolicyControl:
 
     async def _attempt_desired(self, payload: bytes) -> None:
         try:
-            document = await in_thread("read-policy", lambda: self._read(payload))
+            work = in_thread("read-policy", lambda: self._read(payload))
+            document = await attempt("read-policy", work, timeout_s=_READ_S)
         except NanofleetError as error:
             if error.code == Code.CLOCK and self._desired is None:
                 self._too_early = payload
@@ -183,10 +193,12 @@ class PolicyControl:
             return known
         try:
             record.journal.check(document, sha256)
-            self._check_time(document)
+            if self._clock.synced():  # else nobody can tell
+                check_not_expired(document, wall_ns=self._clock.now().wall_ns)
             await self._begin(version, sha256)
             record.report("applying", record.ended(version, sha256, "applying"))
-            await in_thread("check-policy", lambda: self._check(document))
+            work = in_thread("check-policy", lambda: self._check(document))
+            await attempt("check-policy", work, timeout_s=_READ_S)
             applied = await self._reconciler.apply(
                 document.policy,
                 version=version,
@@ -197,12 +209,12 @@ class PolicyControl:
                 ),
             )
         except NanofleetError as error:
-            attempt = record.ended(version, sha256, "failed", error)
-            await record.fail(attempt, origin)
-            return attempt
-        attempt = record.ended(version, sha256, applied.status, applied.error)
-        await record.settle(document, applied, attempt, origin)
-        return attempt
+            failed = record.ended(version, sha256, "failed", error)
+            await record.fail(failed, origin)
+            return failed
+        ended = record.ended(version, sha256, applied.status, applied.error)
+        await record.settle(document, applied, ended, origin)
+        return ended
 
     async def _begin(self, version: int, sha256: str) -> None:
         """On the disk before anything is tried.
@@ -238,11 +250,3 @@ class PolicyControl:
         self._record.announce()
         if applied.error is not None:
             self._record.tell(applied.error.code, applied.error.message)
-
-    def _check_time(self, document: PolicyDocument) -> None:
-        """Raises: RefusedError (it has expired; without a clock that is right nobody can tell)."""
-        if document.expires_at is None or not self._clock.synced():
-            return
-        if datetime.fromisoformat(document.expires_at).timestamp() * 1e9 <= self._clock.now().wall_ns:
-            message = f"it has expired at {document.expires_at}"
-            raise RefusedError(message, code=Code.EXPIRED, path="/expires_at")

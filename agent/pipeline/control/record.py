@@ -19,6 +19,8 @@ from agent.ports import Clock, Condition, Origin, PolicyStore
 log = structlog.get_logger(__name__)
 
 _WHO: Final = "policy"
+_MOST_MESSAGE_CHARS: Final = 2_000
+"""Ten attempts are kept and told: with every problem of a hostile document that would be too much of both."""
 
 
 class PolicyRecord:
@@ -65,7 +67,7 @@ class PolicyRecord:
             status=status,
             code=error.code if error else None,
             path=(error.path or None) if error else None,
-            message=error.message if error else "",
+            message=error.message[:_MOST_MESSAGE_CHARS] if error else "",
             at=rfc3339(self._clock.now().wall_ns),
         )
 
