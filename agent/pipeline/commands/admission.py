@@ -6,9 +6,9 @@ from agent.pipeline.token_bucket import TokenBucket
 
 PER_S: Final = 20.0
 BURST: Final = 50.0
-BYTES_PER_S: Final = 32_768.0
+BYTES_PER_S: Final = 16_384.0
 BURST_BYTES: Final = 262_144.0
-"""Reading 64 KiB of hostile JSON takes up to 0.1 s of a core: at this rate a twentieth of one."""
+"""Reading 64 KiB of hostile JSON takes up to 0.1 s of a core: at this rate a fortieth of one."""
 
 REFUSALS_PER_S: Final = 5.0
 BURST_REFUSALS: Final = 20.0
