@@ -8,7 +8,7 @@ import threading
 from typing import Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.adapters.cel import CelRuleCompiler
@@ -109,6 +109,7 @@ PIECES = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES, max_size=30).map(" ".join))
 def test_any_expression_is_compiled_or_refused(text: str) -> None:
     """The interpreter does not panic, and raises nothing that we do not know of."""

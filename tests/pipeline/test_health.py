@@ -96,6 +96,20 @@ def test_change_is_told_once_and_since_holds_while_the_status_does() -> None:
     assert second["sources"]["door"]["code"] == "E_TIMEOUT"  # type: ignore[index]
 
 
+def test_who_listens_hears_of_changes_only() -> None:
+    post = Post()
+    heard: list[tuple[str, Status]] = []
+
+    def note(who: str, status: Status, code: str | None, message: str | None) -> None:
+        assert (code, message) == (None, "***")
+        heard.append((who, status))
+
+    post.health.heard_by(note)
+    for status in ("ok", "ok", "failed"):
+        post.health.report("door", status, None, "hunter2")
+    assert heard == [("door", "ok"), ("door", "failed")]
+
+
 def test_message_of_a_condition_is_told_without_the_credentials_in_it() -> None:
     post = Post()
     post.health.report("door", "waiting", "E_ENDED", "ffmpeg ended: rtsp://u:hunter2@10.0.0.7: 401")

@@ -122,7 +122,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(PIECES, min_size=1, max_size=40).map(" ".join) | st.text(min_size=1, max_size=200))
 def test_any_condition_serves_or_is_refused(condition: str) -> None:
     prepared, refused = prepare_what_can(policy(a=condition), compiler=CelRuleCompiler())

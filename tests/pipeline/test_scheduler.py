@@ -171,6 +171,39 @@ def test_rate_limit_serves_a_camera_only_when_it_is_due(scheduler: Scheduler, cl
     assert served_at_ms == list(range(0, 1000, 100))
 
 
+def test_a_rate_that_is_asked_for_takes_the_place_of_the_cameras_own_and_goes_again(
+    scheduler: Scheduler, clock: FakeClock
+) -> None:
+    mailbox = add(scheduler, DOOR, FakeDetector(), fps=2.0, max_staleness_s=5.0)
+
+    def served_in_a_second() -> int:
+        before = mailbox.statistics().taken
+        for step in range(100):
+            mailbox.put(frame_of(DOOR, step, clock))
+            _without_waiting(scheduler)
+            clock.advance(0.01)
+        return mailbox.statistics().taken - before
+
+    rates = [served_in_a_second()]
+    scheduler.ask_rates({DOOR: 10.0, YARD: 5.0})
+    rates.append(served_in_a_second())
+    scheduler.ask_rates({})
+    rates.append(served_in_a_second())
+    assert rates == [2, 10, 2]
+
+
+def test_a_camera_that_is_opened_anew_keeps_the_rate_that_is_asked_for(
+    scheduler: Scheduler, clock: FakeClock
+) -> None:
+    scheduler.ask_rates({DOOR: 10.0})
+    mailbox = add(scheduler, DOOR, FakeDetector(), fps=2.0)
+    for step in range(100):
+        mailbox.put(frame_of(DOOR, step, clock))
+        _without_waiting(scheduler)
+        clock.advance(0.01)
+    assert mailbox.statistics().taken == 10
+
+
 def _without_waiting(scheduler: Scheduler) -> object:
     with scheduler._lock:
         job, _due = scheduler._choose(scheduler._clock.now().monotonic_ns)

@@ -47,7 +47,7 @@ def test_a_whole_day_is_never_closed(at: time, zone: str, moment: datetime) -> N
     assert Schedule(EVERY_DAY, at, at, ZoneInfo(zone)).is_open(wall_ns(moment))
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(CLOCK_TIMES, CLOCK_TIMES, ZONES, DATES)
 def test_a_day_is_open_once_and_without_a_break(begin: time, end: time, zone: str, day: date) -> None:
     """Also where the clocks change: it opens and closes at most once in the hours of one day."""
