@@ -1,8 +1,7 @@
 """From candidates to detections, the same for every family: limits by class, smallness, suppression."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +22,7 @@ GREATEST_CONFIDENCE: Final = 1.01
 _MOST_CLASSES: Final = 65_536
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
+class Candidates(NamedTuple):
     """Boxes that may count: `boxes` float32 `[n, 4]`, x1, y1, x2, y2 in pixels of the input.
 
     `confidence` float32 `[n]`; `class_id` whole numbers `[n]`, from 0 on. `left_out` weak ones came near as
@@ -38,8 +36,7 @@ class Candidates:
     known_from: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """`kept`: indices of candidates, by falling confidence. `passing`: how many were confident enough.
 
     `fates`: what became of all, those left out among them. `considered`: all of them, where somebody asks.
@@ -103,17 +100,29 @@ class Selector:
             )
         else:
             order = np.argsort(-confidence[chosen], kind="stable")[:most]
-        near = confidence > floor_of(thresholds, self.least(thresholds))
-        off = 0
-        if not isinstance(limits, float) and (switched_off := limits > 1).any():
-            off = int(np.count_nonzero(near & switched_off))
+        under, off = self._weak(candidates, limits, thresholds, confident)
         # Once a frame has its most objects, suppression looks no further.
         rest = passed - len(order)
         suppressed, surplus = (rest, 0) if len(order) < most else (0, rest)
-        under = int(np.count_nonzero(near)) + candidates.left_out - confident - off
         fates = Fates(under, off, confident - passed, suppressed, surplus, reported=len(order))
         considered = None if thresholds.floor is None else self._considered(candidates, letterbox)
         return Selection(chosen[order], confident, fates, considered)
+
+    def _weak(
+        self,
+        candidates: Candidates,
+        limits: NDArray[np.float32] | float,
+        thresholds: Thresholds,
+        confident: int,
+    ) -> tuple[int, int]:
+        """How many are under their threshold, and how many of a class that is switched off."""
+        if isinstance(limits, float) and thresholds.floor is None:
+            return candidates.left_out, 0
+        near = candidates.confidence > floor_of(thresholds, self.least(thresholds))
+        off = 0
+        if not isinstance(limits, float) and (switched_off := limits > 1).any():
+            off = int(np.count_nonzero(near & switched_off))
+        return int(np.count_nonzero(near)) + candidates.left_out - confident - off, off
 
     def _considered(self, candidates: Candidates, letterbox: Letterbox) -> Considered:
         return Considered(
