@@ -181,6 +181,7 @@ class Agent:
             on_condition=self.health.report,
             snapshot=self._ask_snapshot,
             set_rates=self.scheduler.ask_rates,
+            classes=lambda policy: assembly.classes_by_camera(policy, self.swap.serving),
         )
         self.ruling.config_version = document.version
         self.hindsight = Hindsight(

@@ -160,6 +160,18 @@ def _wrong_task(model: DetectorModel | AnomalyModel, source: str, wanted: str) -
     )
 
 
+def classes_by_camera(
+    policy: Policy, serving: Callable[[str | None], Admitted | None]
+) -> dict[SourceName, frozenset[str]]:
+    """What the models of cameras find, by name, where there is a model and it names what it finds."""
+    found = {
+        SourceName(name): frozenset(admitted.model.facts.class_names.values())
+        for name, stanza in policy.sources.items()
+        if isinstance(stanza, sources.CameraPart) and (admitted := serving(stanza.model)) is not None
+    }
+    return {name: classes for name, classes in found.items() if classes}
+
+
 def intake(
     name: SourceName,
     *,

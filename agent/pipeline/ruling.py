@@ -9,14 +9,15 @@ from agent.contract.event_id import new_event_id
 from agent.contract.policy import Policy
 from agent.contract.rules import Rule
 from agent.contract.topics import Topics
-from agent.domain.errors import Code
 from agent.domain.ids import SourceName
 from agent.domain.reading import Reading, Score
 from agent.domain.rules.course import Change
 from agent.domain.rules.engine import TICK_S, Begun, Engine
 from agent.domain.scene import Scene
 from agent.pipeline.announcements import Announcements
+from agent.pipeline.class_doubts import class_doubts
 from agent.pipeline.events import EventWriter
+from agent.pipeline.rule_troubles import RuleTroubles
 from agent.pipeline.rulebook import Prepared, RuleRefusedError, prepare_what_can
 from agent.pipeline.standing_events import StandingEvents
 from agent.pipeline.supervise import Ticks, in_thread, ticking
@@ -35,15 +36,13 @@ from agent.ports import (
 MOST_WAITING: Final = 256
 """Events that wait for the disk; beyond, who brings news waits."""
 
-_MOST_NAMED: Final = 5
-
 
 class Ruling:
     """Judges by the rules of the policy in force. Used on the event loop.
 
     Before an event is told, its name is on the disk: a process that starts again goes on with it. `snapshot`
     is asked for a picture of a camera that goes with an event; `set_rates` hears the frames a second of
-    cameras which rules ask for now, all others go by their own.
+    cameras which rules ask for now, all others go by their own. `classes` tells what cameras' models find.
     """
 
     def __init__(
@@ -60,6 +59,7 @@ class Ruling:
         on_condition: Condition,
         snapshot: Callable[[SourceName, str], None],
         set_rates: Callable[[Mapping[SourceName, float]], None],
+        classes: Callable[[Policy], Mapping[SourceName, Collection[str]]] = lambda _policy: {},
     ) -> None:
         self._compiler = compiler
         self._outbox = outbox
@@ -67,7 +67,6 @@ class Ruling:
         self._clock = clock
         self._metrics = metrics
         self._ticks = ticks
-        self._on_condition = on_condition
         self._snapshot = snapshot
         self._set_rates = set_rates
         self.config_version = 0
@@ -78,8 +77,8 @@ class Ruling:
         self._sources: Collection[str] = ()
         self._standing = StandingEvents(store=store, ticks=ticks)
         self._rates: dict[SourceName, float] = {}
-        self._refused: dict[str, str] = {}
-        self._told_troubles: dict[str, str] | None = None
+        self._troubles = RuleTroubles(on_condition=on_condition)
+        self._classes = classes
         self._waiting: deque[tuple[Change, StandingEvent]] = deque()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
@@ -91,7 +90,7 @@ class Ruling:
         A rule that cannot serve is left out, and told in health.
         """
         prepared, refused = await self._compiled(policy)
-        self._refused = {error.name: error.why for error in refused}
+        self._troubles.refused = {error.name: error.why for error in refused}
         self._adopt(policy, prepared, await self._standing.load())
 
     async def stage(self, policy: Policy) -> Callable[[], None]:
@@ -107,7 +106,7 @@ class Ruling:
             raise refused[0]
 
         def adopt() -> None:
-            self._refused = {}
+            self._troubles.refused = {}
             self._adopt(policy, prepared, {})
 
         return adopt
@@ -145,7 +144,7 @@ class Ruling:
             self._news.clear()
             if not self._closed:
                 self._take(self._engine.tick(self._clock.now()))
-                self._tell_troubles()
+                self._troubles.tell(self._engine.troubles)
             await self._tell_waiting()
         self._ticks.retire("rules")
 
@@ -157,6 +156,7 @@ class Ruling:
         # What ends now tells where it was found by the sources of both policies.
         self._writer.streams = {**self._writer.streams, **prepared.streams}
         self._sources = policy.sources.keys()
+        self._troubles.doubts = class_doubts(prepared.book, self._classes(policy))
         self._stanzas = prepared.stanzas
         self._take(self._engine.adopt(prepared.book, self._clock.now(), begun))
         with_alarm = {name for name, rule in self._stanzas.items() if rule.alarm}
@@ -219,17 +219,3 @@ class Ruling:
         for name in sorted(rules):
             if name not in self._standing.on:
                 self._announcements.retain(self._writer.no_alarm(name))
-
-    def _tell_troubles(self) -> None:
-        troubles = {**self._refused, **self._engine.troubles}
-        if troubles == self._told_troubles:
-            return
-        self._told_troubles = troubles
-        if not troubles:
-            self._on_condition("rules", "ok", None, None)
-            return
-        named = "; ".join(f"{name}: {why}" for name, why in sorted(troubles.items())[:_MOST_NAMED])
-        more = f" and {len(troubles) - _MOST_NAMED} more" if len(troubles) > _MOST_NAMED else ""
-        self._on_condition(
-            "rules", "degraded", Code.SCHEMA, f"rules that do not hold for a fault: {named}{more}"
-        )

@@ -76,6 +76,7 @@ class World:
             on_condition=note,
             snapshot=lambda source, event: self.snapshots.append((source, event)),
             set_rates=lambda rates: self.rates.append(dict(rates)),
+            classes=lambda _policy: {DOOR: {"person", "dog"}},
         )
 
     @asynccontextmanager
@@ -255,6 +256,17 @@ async def test_a_first_policy_works_without_the_rule_that_cannot_serve_and_healt
         assert "bad: count takes only fixed values" in message
         await world.see(2)
     assert world.phases() == [("crowd", "begin")]
+
+
+async def test_a_class_that_no_model_finds_is_told_and_the_rule_serves_all_the_same() -> None:
+    world = World()
+    async with world.at_work(policy(typo={"when": 'count("persn") > 0'}, fine={"when": 'count("dog") > 0'})):
+        await until(lambda: "rules" in world.conditions)
+        status, _code, message = world.conditions["rules"]
+        assert status == "degraded"
+        assert message is not None
+        assert "typo: no model of door finds the class 'persn'; did you mean 'person'?" in message
+        assert "fine" not in message
 
 
 async def test_pictures_and_rates_are_asked_for_while_an_event_is_on() -> None:
