@@ -109,6 +109,8 @@ def first_policy(
     """
     journal = _journal_of(store.load())
     kept = _kept_document(journal.kept, settings)
+    if kept is None:
+        journal = Journal(replace(journal.kept, document=None))  # its floor and its attempts hold
     try:
         document = read()
     except NanofleetError as error:

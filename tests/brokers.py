@@ -26,6 +26,8 @@ from tests.programs import find_program
 HOST: Final = "127.0.0.1"
 OPERATOR: Final = "operator"
 """The identity that may read and write every topic."""
+PUBLISHER: Final = "publisher"
+"""Another one that may, for while OPERATOR listens: a broker has one connection for each."""
 
 UPWARD: Final = (
     *("detections/#", "telemetry/#", "events/#", "snapshots/#", "result/#", "loss", "alarms/#"),
@@ -241,7 +243,7 @@ class Mosquitto:
 
 
 def _access_list(upward: Sequence[str]) -> str:
-    lines = [f"user {OPERATOR}", "topic readwrite #"]
+    lines = [line for name in (OPERATOR, PUBLISHER) for line in (f"user {name}", "topic readwrite #")]
     lines += [f"pattern write edge/v1/+/%u/{topic}" for topic in upward]
     # A node reads its own state to see whether it was overwritten.
     lines += [f"pattern read edge/v1/+/%u/{topic}" for topic in (*_DOWNWARD, "state")]

@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from agent.contract.policy import ModelPolicy, Policy, PolicyDocument
+from agent.contract.policy import ModelPolicy, Policy
 from agent.contract.thresholds import ThresholdPolicy
 from agent.domain.errors import Code, ConfigError, RefusedError
 from agent.domain.frame import Frame
 from agent.domain.ids import ModelName, SourceName
 from agent.pipeline.mailbox import Mailbox
-from agent.pipeline.reload import Reload, Rereading
 from agent.pipeline.scheduler import FrameJob, Scheduler
 from agent.pipeline.swap import Admitted, ModelSwap
 from agent.ports import Model
@@ -59,7 +58,7 @@ class Bench:
 
     load: Callable[[ModelName, ModelPolicy, bool], Admitted]
     digests: dict[str, str] = field(default_factory=lambda: {"a.onnx": "1"})
-    fits: Callable[[Model, Model, SourceName], None] = lambda _old, _new, _source: None
+    suits: Callable[[Policy, Mapping[ModelName, Model]], None] = lambda _policy, _models: None
     load_s: float = 10.0
     policy: Policy = field(default_factory=lambda: Policy.model_validate(POLICY))
     told: list[tuple[str, str, str | None, str | None]] = field(default_factory=list)
@@ -85,11 +84,17 @@ class Bench:
             policy=self.policy,
             load=self.load,
             digest=lambda stanza: self.digests.get(stanza.file, stanza.file),
-            fits=self.fits,
+            suits=self.suits,
             give_back=self._give_back,
             on_condition=lambda *told: self.told.append(told),
             on_swapped=self._on_swapped,
             load_s=self.load_s,
+        )
+
+    async def swap_to(self, policy: Policy, *, look_at_files: bool = True) -> None:
+        """Stage it, let it take over, and wait until what served before has been let go of."""
+        await self.swap.release(
+            self.swap.take_over(await self.swap.stage(policy, look_at_files=look_at_files))
         )
 
     def _give_back(self) -> None:
@@ -109,15 +114,27 @@ class Bench:
         return self.job(source).model.facts.version
 
 
-def stanza(file: str = "b.onnx", **more: Any) -> ModelPolicy:
-    return ModelPolicy.model_validate({"file": file, **more})
+def policy(file: str = "b.onnx", *, sources: dict[str, Any] | None = None, **more: Any) -> Policy:
+    """POLICY with another file under the name `people`."""
+    models = {**POLICY["models"], "people": {"file": file, **more}}
+    return Policy.model_validate({"models": models, "sources": sources or POLICY["sources"]})
+
+
+def loads(_name: ModelName, stanza: ModelPolicy, _may: bool) -> Admitted:
+    if stanza.file == "bad.onnx":
+        raise RefusedError("it finds nothing", code=Code.MODEL)
+    return admitted(detector("2"), digest=stanza.file)
+
+
+def loads_nothing(_name: ModelName, _stanza: ModelPolicy, _may: bool) -> Admitted:
+    raise AssertionError("nothing is to be loaded")
 
 
 async def test_new_model_serves_every_camera_of_the_old_one_with_the_thresholds_in_force() -> None:
     thresholds = ThresholdPolicy(confidence=0.4, iou=0.6)
     bench = Bench(lambda _name, _stanza, _may: admitted(detector("2"), thresholds=thresholds))
 
-    assert await bench.swap.swap(PEOPLE, stanza(thresholds={"iou": 0.5}))
+    await bench.swap_to(policy(thresholds={"iou": 0.5}))
 
     jobs = {source: bench.job(source) for source in (DOOR, YARD)}
     assert {job.model.facts.version for job in jobs.values()} == {"2"}
@@ -125,15 +142,22 @@ async def test_new_model_serves_every_camera_of_the_old_one_with_the_thresholds_
     assert (jobs[DOOR].thresholds[0].confidence, jobs[DOOR].thresholds[0].iou) == (0.4, 0.5)
     assert (jobs[YARD].thresholds[0].confidence, jobs[YARD].thresholds[0].iou) == (0.7, 0.5)
     assert (bench.swapped, bench.given_back) == (1, 1)
-    assert bench.swap.policy.models["people"] == stanza(thresholds={"iou": 0.5})
     assert bench.told[0][:2] == ("model-people", "waiting")
     assert bench.told[-1] == ("model-people", "ok", None, "version 2 (222222222222): 2 golden inputs agree")
 
 
+async def test_what_is_staged_serves_nobody_before_it_takes_over() -> None:
+    bench = Bench(loads)
+    staged = await bench.swap.stage(policy())
+    assert (set(staged.loaded), bench.serving(), bench.swapped) == ({PEOPLE}, "1", 0)
+    bench.swap.take_over(staged)
+    assert (bench.serving(), bench.swapped) == ("2", 1)
+
+
 async def test_frame_in_flight_is_finished_by_the_old_model_which_is_let_go_afterwards() -> None:
-    bench = Bench(lambda _name, _stanza, _may: admitted(detector("2")))
+    bench = Bench(loads)
     in_flight: list[FrameJob] = [bench.job()]
-    swapping = asyncio.create_task(bench.swap.swap(PEOPLE, stanza()))
+    swapping = asyncio.create_task(bench.swap_to(policy()))
     await until(lambda: bench.swapped == 1)
 
     assert in_flight[0].model.facts.version == "1"
@@ -142,7 +166,7 @@ async def test_frame_in_flight_is_finished_by_the_old_model_which_is_let_go_afte
 
     in_flight.clear()
     gc.collect()
-    assert await swapping
+    await swapping
     assert bench.given_back == 1
 
 
@@ -161,10 +185,11 @@ async def test_model_that_is_refused_leaves_the_old_one_and_is_told(
         raise error
 
     bench = Bench(load)
-    assert not await bench.swap.swap(PEOPLE, stanza())
+    with pytest.raises(RefusedError) as refused:
+        await bench.swap.stage(policy())
 
+    assert (refused.value.code, refused.value.path) == (error.code, "/policy/models/people")
     assert bench.serving() == "1"
-    assert bench.swap.policy == bench.policy
     assert bench.swapped == 0
     assert bench.given_back == 1
     who, status, code, message = bench.told[-1]
@@ -173,12 +198,16 @@ async def test_model_that_is_refused_leaves_the_old_one_and_is_told(
 
 
 async def test_model_that_does_not_suit_a_source_is_refused() -> None:
-    def fits(_old: Model, _new: Model, source: SourceName) -> None:
-        if source == YARD:
-            raise RefusedError("yard wants something else", code=Code.COMPATIBILITY)
+    def suits(_policy: Policy, models: Mapping[ModelName, Model]) -> None:
+        if models[PEOPLE].facts.version == "2":
+            raise RefusedError(
+                "yard wants something else", code=Code.COMPATIBILITY, path="/policy/sources/yard/model"
+            )
 
-    bench = Bench(lambda _name, _stanza, _may: admitted(detector("2")), fits=fits)
-    assert not await bench.swap.swap(PEOPLE, stanza())
+    bench = Bench(loads, suits=suits)
+    with pytest.raises(RefusedError) as refused:
+        await bench.swap.stage(policy())
+    assert (refused.value.code, refused.value.path) == (Code.COMPATIBILITY, "/policy/sources/yard/model")
     assert (bench.serving(DOOR), bench.serving(YARD)) == ("1", "1")
     assert bench.told[-1][2] == Code.COMPATIBILITY
 
@@ -191,30 +220,37 @@ async def test_loading_that_does_not_end_is_given_up_and_harms_nothing_when_it_e
         return admitted(detector("2"))
 
     bench = Bench(load, load_s=0.05)
-    assert not await bench.swap.swap(PEOPLE, stanza())
+    with pytest.raises(RefusedError):
+        await bench.swap.stage(policy())
     assert bench.told[-1][2] == Code.TIMEOUT
     gate.set()
     assert bench.serving() == "1"
 
 
-async def test_other_thresholds_are_taken_over_without_loading() -> None:
-    def load(_name: ModelName, _stanza: ModelPolicy, _may: bool) -> Admitted:
-        raise AssertionError("nothing is to be loaded")
-
-    bench = Bench(load)
-    assert await bench.swap.swap(PEOPLE, stanza("a.onnx", thresholds={"confidence": 0.9}))
-    assert bench.job().thresholds[0].confidence == 0.9
-    assert bench.serving() == "1"
+async def test_other_thresholds_load_nothing() -> None:
+    bench = Bench(loads_nothing)
+    staged = await bench.swap.stage(policy("a.onnx", thresholds={"confidence": 0.9}))
+    assert not staged.loaded
 
 
-async def test_same_stanza_is_loaded_anew_only_where_its_file_has_changed() -> None:
-    bench = Bench(lambda _name, _stanza, _may: admitted(detector("2")))
-    assert await bench.swap.swap(PEOPLE, stanza("a.onnx"))
+async def test_same_stanza_is_loaded_anew_only_where_its_file_has_changed_and_somebody_looks() -> None:
+    bench = Bench(loads)
+    await bench.swap_to(policy("a.onnx"))
     assert bench.serving() == "1"
 
     bench.digests["a.onnx"] = "2"
-    assert await bench.swap.swap(PEOPLE, stanza("a.onnx"))
+    await bench.swap_to(policy("a.onnx"), look_at_files=False)
+    assert bench.serving() == "1"
+    await bench.swap_to(policy("a.onnx"))
     assert bench.serving() == "2"
+
+
+async def test_all_are_loaded_anew_once_where_they_are_to_be_run_otherwise() -> None:
+    bench = Bench(loads)
+    bench.swap.load_all_anew()
+    await bench.swap_to(policy("a.onnx"), look_at_files=False)
+    assert bench.serving() == "2"
+    assert not (await bench.swap.stage(policy("a.onnx"), look_at_files=False)).loaded
 
 
 async def test_new_model_may_fall_back_only_where_the_old_one_did() -> None:
@@ -227,196 +263,92 @@ async def test_new_model_may_fall_back_only_where_the_old_one_did() -> None:
 
     bench = Bench(load)
     for file in ("b.onnx", "c.onnx"):
-        await bench.swap.swap(PEOPLE, stanza(file))
+        await bench.swap_to(policy(file))
     assert asked == [False, True]
     assert bench.told[-1][1:3] == ("degraded", Code.PROVIDER)
 
 
-async def test_model_that_nothing_uses_is_noted_and_not_loaded() -> None:
-    def load(_name: ModelName, _stanza: ModelPolicy, _may: bool) -> Admitted:
-        raise AssertionError("nothing is to be loaded")
+async def test_model_that_no_source_uses_is_not_loaded_and_goes_when_the_last_one_has_gone() -> None:
+    bench = Bench(loads_nothing)
+    await bench.swap_to(policy("a.onnx"))
+    unused = policy("a.onnx", sources={"hall": {"kind": "synthetic"}})
+    gone = bench.swap.take_over(await bench.swap.stage(unused))
+    assert bench.swap.serving("people") is None
+    assert bench.told[-1] == ("model-people", "ok", None, "not used")
 
-    bench = Bench(load)
-    assert await bench.swap.swap(ModelName("spare"), stanza())
-    assert bench.swap.policy.models["spare"].file == "b.onnx"
+    # The cameras are let go of by whoever follows the policy; with them goes the model.
+    for source in (DOOR, YARD):
+        bench.scheduler.remove(source)
+    gc.collect()
+    await bench.swap.release(gone)
+    assert bench.given_back == 1
+
+
+async def test_model_comes_with_the_first_source_that_uses_it() -> None:
+    bench = Bench(loads)
+    await bench.swap_to(
+        policy("a.onnx", sources={**POLICY["sources"], "hall": {"kind": "synthetic", "model": "spare"}})
+    )
+    spare = bench.swap.serving("spare")
+    assert spare is not None
+    assert (spare.digest, bench.serving()) == ("spare.onnx", "1")
 
 
 async def test_upgraded_model_is_what_the_next_swap_replaces() -> None:
-    bench = Bench(lambda _name, _stanza, _may: admitted(detector("2")))
+    bench = Bench(loads)
     faster = detector("1")
     old = bench.models[PEOPLE].model
     bench.scheduler.replace_model(old, faster, thresholds={})
     bench.swap.note_replaced(old, faster)
     del old, faster
 
-    assert await bench.swap.swap(PEOPLE, stanza())
-    assert bench.serving() == "2"
-
-
-# --- the file read again ----------------------------------------------------------------------------
-
-
-def document(version: int, *, file: str = "a.onnx", **changes: Any) -> PolicyDocument:
-    models = {**POLICY["models"], "people": {"file": file}}
-    return PolicyDocument.model_validate(
-        {"version": version, "policy": {**POLICY, "models": models, **changes}}
-    )
-
-
-@dataclass
-class Rereader:
-    """A bench whose policy file is read again when a test says so."""
-
-    bench: Bench
-    read: Callable[[], PolicyDocument]
-    begun: PolicyDocument = field(default_factory=lambda: document(5))
-
-    def __post_init__(self) -> None:
-        self.asked = asyncio.Event()
-        self.applied: list[int] = []
-        self.reload = Reload(
-            rereading=Rereading(asked=self.asked, read=self._reread),
-            document=self.begun,
-            swap=self.bench.swap,
-            on_condition=lambda *told: self.bench.told.append(told),
-            on_applied=lambda applied: self.applied.append(applied.version),
-        )
-
-    def _reread(self) -> PolicyDocument:
-        return self.read()
-
-    async def ask(self) -> tuple[str, str | None, str | None]:
-        """What is told of the policy in the end."""
-        before = len(self.bench.told)
-        running = asyncio.create_task(self.reload.run())
-        self.asked.set()
-        await until(lambda: any(told[0] == "policy" for told in self.bench.told[before:]))
-        running.cancel()
-        return next(told[1:] for told in self.bench.told[before:] if told[0] == "policy")
-
-
-def loads(_name: ModelName, stanza: ModelPolicy, _may: bool) -> Admitted:
-    if stanza.file == "bad.onnx":
-        raise RefusedError("it finds nothing", code=Code.MODEL)
-    return admitted(detector("2"), digest=stanza.file)
-
-
-async def test_changed_model_is_swapped_and_the_version_is_in_force() -> None:
-    rereading = Rereader(Bench(loads), lambda: document(6, file="b.onnx"))
-    assert await rereading.ask() == ("ok", None, "version 6 is in force")
-    assert rereading.bench.serving() == "2"
-    assert rereading.applied == [6]
-
-
-async def test_refused_model_leaves_the_version_and_a_better_one_may_follow() -> None:
-    rereading = Rereader(Bench(loads), lambda: document(6, file="bad.onnx"))
-    status, code, message = await rereading.ask()
-    assert (status, code) == ("degraded", Code.APPLY)
-    assert message == "of version 6 a part is not in force; refused: policy.models.people"
-    assert (rereading.bench.serving(), rereading.applied) == ("1", [])
-
-    rereading.read = lambda: document(6, file="b.onnx")
-    assert (await rereading.ask())[0] == "ok"
-    assert (rereading.bench.serving(), rereading.applied) == ("2", [6])
-
-
-async def test_what_is_no_model_is_told_to_need_a_restart_while_models_change() -> None:
-    sources = {**POLICY["sources"], "door": {"kind": "synthetic", "model": "people", "seed": 3}}
-    del sources["hall"]
-    rereading = Rereader(
-        Bench(loads),
-        lambda: document(6, file="b.onnx", sources=sources, power={"lanes": 2}),
-    )
-    status, code, message = await rereading.ask()
-    assert (status, code) == ("degraded", Code.APPLY)
-    assert message is not None
-    assert message.endswith(
-        "takes effect with a restart: policy.sources.door, policy.sources.hall, policy.power"
-    )
-    assert rereading.bench.serving() == "2"
-    assert rereading.applied == []
-
-
-@pytest.mark.parametrize(("version", "code"), [(4, Code.STALE), (5, Code.CONFLICT)])
-async def test_document_that_is_no_newer_is_refused(version: int, code: Code) -> None:
-    rereading = Rereader(Bench(loads), lambda: document(version, file="b.onnx"))
-    assert (await rereading.ask())[:2] == ("degraded", code)
-    assert rereading.bench.serving() == "1"
-
-
-async def test_same_document_again_takes_in_a_file_that_was_replaced() -> None:
-    bench = Bench(loads)
-    rereading = Rereader(bench, lambda: document(5))
-    assert (await rereading.ask())[0] == "ok"
-    assert bench.serving() == "1"
-    bench.digests["a.onnx"] = "other"
-    assert (await rereading.ask())[0] == "ok"
+    await bench.swap_to(policy())
     assert bench.serving() == "2"
 
 
 async def test_going_back_to_what_serves_ends_the_trouble_of_a_refused_model() -> None:
-    documents = iter([document(6, file="bad.onnx"), document(7)])
-    rereading = Rereader(Bench(loads), lambda: next(documents))
-    assert (await rereading.ask())[0] == "degraded"
-    assert (await rereading.ask())[0] == "ok"
-    told = [one for one in rereading.bench.told if one[0] == "model-people"]
-    assert [one[1] for one in told[-2:]] == ["degraded", "ok"]
+    bench = Bench(loads)
+    with pytest.raises(RefusedError):
+        await bench.swap.stage(policy("bad.onnx"))
+    await bench.swap_to(policy("a.onnx"))
+    assert [told[1] for told in bench.told[-2:]] == ["degraded", "ok"]
 
 
-async def test_changed_shadow_model_is_told_to_need_a_restart_until_it_is_as_before() -> None:
-    sources = {**POLICY["sources"], "door": {**POLICY["sources"]["door"], "shadow": {"model": "spare"}}}
-
-    def shadowed(version: int, file: str) -> PolicyDocument:
-        models = {**POLICY["models"], "spare": {"file": file}}
-        return PolicyDocument.model_validate(
-            {"version": version, "policy": {"models": models, "sources": sources}}
-        )
-
-    bench = Bench(loads, policy=shadowed(5, "spare.onnx").policy)
-    documents = iter([shadowed(6, "b.onnx"), shadowed(6, "b.onnx"), shadowed(7, "spare.onnx")])
-    rereading = Rereader(bench, lambda: next(documents), begun=shadowed(5, "spare.onnx"))
-    for _ in range(2):
-        status, code, message = await rereading.ask()
-        assert (status, code) == ("degraded", Code.APPLY)
-        assert message is not None
-        assert message.endswith("takes effect with a restart: policy.models.spare as a shadow")
-    assert (await rereading.ask())[0] == "ok"
-    assert rereading.applied == [7]
-
-
-async def test_document_with_a_mistake_leaves_all_as_it_was() -> None:
-    def read() -> PolicyDocument:
-        raise ConfigError("policy.yaml:3: there is no key", code=Code.SCHEMA)
-
-    rereading = Rereader(Bench(loads), read)
-    status, code, message = await rereading.ask()
-    assert (status, code) == ("degraded", Code.SCHEMA)
-    assert message == "version 5 stays in force: policy.yaml:3: there is no key"
+async def test_one_bad_model_of_two_leaves_both_as_they_were() -> None:
+    bench = Bench(loads)
+    sources = {**POLICY["sources"], "hall": {"kind": "synthetic", "model": "spare"}}
+    models = {"people": {"file": "b.onnx"}, "spare": {"file": "bad.onnx"}}
+    with pytest.raises(RefusedError) as refused:
+        await bench.swap.stage(Policy.model_validate({"models": models, "sources": sources}))
+    assert refused.value.path == "/policy/models/spare"
+    assert (bench.serving(), bench.swap.serving("spare"), bench.given_back) == ("1", None, 1)
+    assert bench.told[-1][:2] == ("model-spare", "ok")
 
 
 async def test_model_of_windows_is_swapped_as_one_of_pictures_is() -> None:
     scheduler = Scheduler(clock=FakeClock())
     old, new = FakeAnomalyModel(), FakeAnomalyModel()
     scheduler.add_sensor(SourceName("motor"), model=old, deadline_s=1.0)
-    policy = Policy.model_validate(
-        {
-            "models": {"motor-anomaly": {"file": "a.onnx"}},
-            "sources": {"motor": {"kind": "vibration", "model": "motor-anomaly"}},
-        }
-    )
-    fitted: list[SourceName] = []
+
+    def wanted(file: str) -> Policy:
+        return Policy.model_validate(
+            {
+                "models": {"motor-anomaly": {"file": file}},
+                "sources": {"motor": {"kind": "vibration", "model": "motor-anomaly"}},
+            }
+        )
+
     swap = ModelSwap(
         scheduler=scheduler,
         models={ModelName("motor-anomaly"): admitted(old)},
-        policy=policy,
+        policy=wanted("a.onnx"),
         load=lambda _name, _stanza, _may: admitted(new),
         digest=lambda stanza: stanza.file,
-        fits=lambda _old, _new, source: fitted.append(source),
+        suits=lambda _policy, _models: None,
         give_back=lambda: None,
         on_condition=lambda *_told: None,
         on_swapped=lambda: None,
     )
     del old
-    assert await swap.swap(ModelName("motor-anomaly"), stanza())
-    assert fitted == [SourceName("motor")]
+    await swap.release(swap.take_over(await swap.stage(wanted("b.onnx"))))
     assert scheduler._lines.sensors[SourceName("motor")].model is new

@@ -67,7 +67,11 @@ class Journal:
         return last.status in GIVEN_UP or (last.status == "partial" and document.version == version)
 
     def check(self, document: PolicyDocument, sha256: str) -> None:
-        """Raises: RefusedError (no newer than what is in force, or another under the same version)."""
+        """The newest that ever was in force may come back, where Settings made it give way to an older one.
+
+        Raises:
+            RefusedError: it is no newer than what is in force, or another under the same version.
+        """
         version, in_force = self._in_force()
         if document.version == version and sha256 != in_force:
             raise RefusedError(
@@ -75,7 +79,9 @@ class Journal:
                 code=Code.CONFLICT,
                 path="/version",
             )
-        if document.version <= self.kept.floor:
+        last = self.last(document.version, sha256)
+        was_the_newest = document.version == self.kept.floor and last is not None and last.status == "applied"
+        if document.version <= self.kept.floor and not was_the_newest:
             raise RefusedError(
                 f"version {document.version} is not above {self.kept.floor}, which was reached already; "
                 "raise it with each change",

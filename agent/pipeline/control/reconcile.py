@@ -103,6 +103,7 @@ class Reconciler:
         self._probe = probe
         self._probe_s = probe_s
         self._one_at_a_time = asyncio.Lock()
+        self._coming_back: dict[SourceName, float] = {}
 
     @property
     def running(self) -> Collection[SourceName]:
@@ -155,7 +156,7 @@ class Reconciler:
         ready = await self._stage(new, look_at_files=look_at_files)
         changes = source_changes(old, new, reloaded=ready.staged.loaded.keys())
         touched = [*changes.added, *changes.reopened]
-        was_well = {name for name in changes.reopened if self._probe.is_well(name)}
+        was_well = {name for name in changes.reopened if self._is_or_will_be_well(name)}
         was, self._version = self._version, version
         await self._move_to(ready, changes)
         del ready  # or what it loaded could not be let go of on the way back
@@ -202,6 +203,11 @@ class Reconciler:
             self._start(name, new)
         await self._swap.release(gone)
 
+    def _is_or_will_be_well(self, name: SourceName) -> bool:
+        """One that has just gone back to what it had is being opened, and counts as well until then."""
+        in_time = asyncio.get_running_loop().time() < self._coming_back.get(name, 0.0)
+        return in_time or self._probe.is_well(name)
+
     def _start(self, name: SourceName, policy: Policy) -> None:
         self._probe.begin(name)
         is_camera = self._probe.is_camera(policy.sources[name])
@@ -247,6 +253,7 @@ class Reconciler:
         if target == old:
             self._version = was
         await self._move_to(ready, source_changes(new, target, reloaded=ready.staged.loaded.keys()))
+        self._coming_back = dict.fromkeys(failed, asyncio.get_running_loop().time() + self._probe_s)
         if target == old:  # nothing else runs by the new version either
             standings = {name: standing for name, standing in standings.items() if name in failed}
         return Applied(
