@@ -12,8 +12,10 @@ from agent.domain.stamp import rfc3339
 from agent.pipeline.replaying import Camera, Replay, Side
 
 MOST_BEGINS: Final = 20
-"""Of a rule's events so many are told of with their time, the first ones."""
+"""Of a rule's events so many are told of with their time, the first ones; fewer where rules are many."""
 
+_MOST_BEGINS_OF_ALL: Final = 400
+_MOST_CLASSES: Final = 32
 _MOST_IGNORED: Final = 50
 
 _JUDGED_OF_SOURCE: Final = frozenset({"thresholds", "zones", "lines", "tracking"})
@@ -30,6 +32,8 @@ def report(
     before, after = replay.sides
     not_judged = ignored(*policies)
     names = sorted(before.cameras.keys() | after.cameras.keys())
+    rules = sorted(before.events.keys() | after.events.keys())
+    most = min(MOST_BEGINS, max(1, _MOST_BEGINS_OF_ALL // max(1, len(rules))))
     return {
         "from": rfc3339(replay.began.wall_ns),
         "to": rfc3339(replay.until.wall_ns),
@@ -38,8 +42,8 @@ def report(
             for name in names
         },
         "rules": {
-            name: {"before": _events(before, name), "after": _events(after, name)}
-            for name in sorted(before.events.keys() | after.events.keys())
+            name: {"before": _events(before, name, most), "after": _events(after, name, most)}
+            for name in rules
         },
         "ignored": not_judged[:_MOST_IGNORED],
         "notes": [*_notes(replay, thinned, expected), *_note_on_ignored(len(not_judged) - _MOST_IGNORED)],
@@ -67,24 +71,24 @@ def _is_judged(path: KeyPath) -> bool:
 
 
 def _camera(before: Camera, after: Camera) -> dict[str, object]:
+    frequent = [name for name, _ in (before.objects + after.objects).most_common(_MOST_CLASSES)]
     return {
         "frames": max(before.frames, after.frames),
         "frames_with_objects": {"before": before.with_objects, "after": after.with_objects},
         "objects": {
-            name: {"before": before.objects[name], "after": after.objects[name]}
-            for name in sorted(before.objects.keys() | after.objects.keys())
+            name: {"before": before.objects[name], "after": after.objects[name]} for name in sorted(frequent)
         },
     }
 
 
-def _events(side: Side, rule: str) -> dict[str, object] | None:
+def _events(side: Side, rule: str, most: int) -> dict[str, object] | None:
     """None where there is no such rule."""
     begins = side.events.get(rule)
     if begins is None:
         return None
     return {
         "events": len(begins),
-        "began": [rfc3339(change.began.wall_ns) for change in begins[:MOST_BEGINS]],
+        "began": [rfc3339(change.began.wall_ns) for change in begins[:most]],
     }
 
 

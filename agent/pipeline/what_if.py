@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,11 +16,10 @@ from agent.contract.thresholds import Beneath
 from agent.domain.errors import Code, RefusedError, TransientError
 from agent.domain.ids import SourceName
 from agent.domain.stamp import Stamp
-from agent.domain.thresholds import Thresholds
 from agent.pipeline.recollection import MINUTES, Entry, Recollection
 from agent.pipeline.replaying import Replay, Stance
 from agent.pipeline.rests import Rests
-from agent.pipeline.rulebook import prepare
+from agent.pipeline.rulebook import Prepared, prepare, prepare_what_can
 from agent.pipeline.seeing import Seeing
 from agent.pipeline.supervise import in_thread
 from agent.pipeline.trial_report import report
@@ -33,21 +32,20 @@ has a tenth of one core."""
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """What a thread needs to know; `stated` are the two policies with the thresholds of their cameras."""
+    """What a thread needs to know."""
 
-    before: Policy
-    after: PolicyDocument
-    thresholds: tuple[Mapping[SourceName, Thresholds], Mapping[SourceName, Thresholds]]
+    policy: Policy
+    patch: object
     entries: Sequence[Entry]
     now: Stamp
-    classes: Mapping[str, Collection[str]]
+    thinned: Sequence[SourceName]
 
 
 class WhatIf:
     """Used on the event loop; tries in a thread, one trial at a time.
 
-    `check` raises for what Settings do not permit, in the thread. `classes` tells, by model, the names of
-    what it finds. `give_way` lets lanes go first: see `Rests`.
+    `check` raises for what Settings do not permit. `give_way` lets lanes go first: see `Rests`. Both are
+    called in the thread.
     """
 
     def __init__(
@@ -57,7 +55,6 @@ class WhatIf:
         beneath: Beneath,
         recollection: Recollection,
         compiler: RuleCompiler,
-        classes: Callable[[], Mapping[str, Collection[str]]],
         check: Callable[[PolicyDocument], None],
         give_way: Callable[[], None],
         clock: Clock,
@@ -67,7 +64,6 @@ class WhatIf:
         self._beneath = beneath
         self._recollection = recollection
         self._compiler = compiler
-        self._classes = classes
         self._check = check
         self._give_way = give_way
         self._clock = clock
@@ -85,7 +81,6 @@ class WhatIf:
             RefusedError: the patched policy is none that this node would take; told as it would be then.
             TransientError: another trial is under way, or this one took too long.
         """
-        after = patched(self._policy, args.get("patch"))
         minutes = args.get("minutes", MINUTES)
         if not isinstance(minutes, int | float):
             raise RefusedError("minutes: a number is wanted", code=Code.SCHEMA, path="/args/minutes")
@@ -93,41 +88,27 @@ class WhatIf:
             raise TransientError("another trial is under way; try again when it is done", code=Code.BUSY)
         now = self._clock.now()
         trial = _Trial(
-            before=self._policy,
-            after=after,
-            thresholds=(self._thresholds(self._policy), self._thresholds(after.policy)),
+            policy=self._policy,
+            patch=args.get("patch"),
             entries=self._recollection.since(now.monotonic_ns - int(minutes * 60e9)),
             now=now,
-            classes=self._classes(),
+            thinned=sorted(self._recollection.thinned),
         )
-        thinned = sorted(self._recollection.thinned)
         self._is_busy = True
         try:
-            replay = await in_thread("what-if", lambda: self._try(trial), yields=True)
+            return await in_thread("what-if", lambda: self._try(trial), yields=True)
         finally:
             self._is_busy = False
-        policies = (trial.before, after.policy)
-        return report(replay, policies=policies, thinned=thinned, expected=sorted(trial.thresholds[1]))
 
-    def _thresholds(self, policy: Policy) -> Mapping[SourceName, Thresholds]:
-        return {
-            SourceName(name): policy.thresholds_of(name, self._beneath(stanza.model))
-            for name, stanza in policy.sources.items()
-            if isinstance(stanza, CameraPart) and stanza.enabled and stanza.model
-        }
-
-    def _try(self, trial: _Trial) -> Replay:
+    def _try(self, trial: _Trial) -> Mapping[str, object]:
         over = time.monotonic() + self._budget_s
-        self._check(trial.after)
-        policies = (trial.before, trial.after.policy)
-        stances = [
-            Stance(
-                thresholds=thresholds,
-                see=Seeing(policy).see,
-                book=prepare(policy, compiler=self._compiler, classes=trial.classes).book,
-            )
-            for policy, thresholds in zip(policies, trial.thresholds, strict=True)
-        ]
+        after = patched(trial.policy, trial.patch)
+        self._check(after)
+        prepared, _ = prepare_what_can(trial.policy, compiler=self._compiler)
+        stances = (
+            self._stance(trial.policy, prepared),
+            self._stance(after.policy, prepare(after.policy, compiler=self._compiler)),
+        )
         replay = Replay(stances, trial.entries, trial.now)
         rests = Rests(self._give_way)
 
@@ -141,7 +122,20 @@ class WhatIf:
                 f"{self._budget_s:g} s; ask for fewer minutes",
                 code=Code.TIMEOUT,
             )
-        return replay
+        return report(
+            replay,
+            policies=(trial.policy, after.policy),
+            thinned=trial.thinned,
+            expected=sorted(stances[1].thresholds),
+        )
+
+    def _stance(self, policy: Policy, prepared: Prepared) -> Stance:
+        thresholds = {
+            SourceName(name): policy.thresholds_of(name, self._beneath(stanza.model))
+            for name, stanza in policy.sources.items()
+            if isinstance(stanza, CameraPart) and stanza.enabled and stanza.model
+        }
+        return Stance(thresholds=thresholds, see=Seeing(policy).see, book=prepared.book)
 
 
 def patched(policy: Policy, patch: object) -> PolicyDocument:

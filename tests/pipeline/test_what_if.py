@@ -62,7 +62,6 @@ class Node:
             beneath=lambda _model: beneath,
             recollection=self.recollection,
             compiler=CelRuleCompiler(),
-            classes=dict,
             check=check,
             give_way=lambda: None,
             clock=self.clock,
@@ -171,6 +170,28 @@ def test_a_threshold_changes_the_events_of_a_rule() -> None:
     told = node.ask(confidence(0.5))["rules"]["crowd"]
     assert (told["before"]["events"], told["after"]["events"]) == (4, 0)
     assert node.ask({"rules": {"crowd": None}})["rules"]["crowd"]["after"] is None
+
+
+def test_many_rules_tell_fewer_moments_each() -> None:
+    node = Node()
+    for _ in range(30):
+        node.see(0.9)
+        node.see()
+    rule = {"when": 'count("person", source="door") >= 1'}
+    alone = node.ask({"rules": {"one": rule}})["rules"]["one"]["after"]
+    assert (alone["events"], len(alone["began"])) == (30, 20)
+    many = node.ask({"rules": {f"rule-{number}": rule for number in range(100)}})["rules"]
+    assert [(each["after"]["events"], len(each["after"]["began"])) for each in many.values()] == [
+        (30, 4)
+    ] * 100
+
+
+def test_a_rule_in_force_that_cannot_serve_does_not_stand_in_the_way() -> None:
+    node = Node(policy_of(rules={"odd": {"when": "no_such_thing(1)"}}))
+    node.see(0.9)
+    told = node.ask({"rules": {"odd": {"when": 'count("person", source="door") >= 1'}}})
+    assert told["rules"]["odd"]["before"] is None
+    assert told["rules"]["odd"]["after"]["events"] == 1
 
 
 def test_readings_are_replayed_too() -> None:
