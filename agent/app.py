@@ -40,7 +40,7 @@ from agent.pipeline.renewal import Renewal
 from agent.pipeline.results import Result
 from agent.pipeline.ruling import Ruling
 from agent.pipeline.scheduler import FrameJob, Scheduler
-from agent.pipeline.seeing import Seeing
+from agent.pipeline.seeing import Seeing, Seen
 from agent.pipeline.shadow import ShadowPlan, Shadows
 from agent.pipeline.sources import Sources
 from agent.pipeline.supervise import Ticks, measure_loop_lag
@@ -207,6 +207,7 @@ class Agent:
             expiry_overrides_s={str(stream): seconds for stream, seconds in policy.publish.expiry_s.items()},
             ruling=self.ruling,
             on_result=self.hindsight.observe,
+            on_seen=self._on_seen,
         )
         self.keeping = Keeping(
             until=policy.publish.keep_until,
@@ -272,7 +273,7 @@ class Agent:
             health=self.health,
             clock=clock,
             metrics=metrics,
-            on_frame=self.command.pictures.seen,
+            on_frame=self.command.pictures.captured,
         )
         self.control = ControlPlane(
             first=first,
@@ -397,6 +398,9 @@ class Agent:
     def _on_served(self, job: FrameJob, results: Sequence[Result]) -> None:
         self.command.pictures.served(job, results)
         self.shadows.offer(job, results)
+
+    def _on_seen(self, seen: Seen) -> None:
+        self.command.pictures.seen(seen)
 
     def _ask_snapshot(self, source: SourceName, event: str) -> None:
         self.command.snapshots.request(source, event)

@@ -47,7 +47,7 @@ def reports_of(policy: Policy) -> dict[SourceName, Report]:
 class Eventing:
     """Turns what was seen into contract messages and appends them to the outbox, in order per source.
 
-    `on_result` hears of each result after its message.
+    `on_result` hears of each result after its message, `on_seen` of what was seen in each frame.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Eventing:
         expiry_overrides_s: Mapping[str, int],
         ruling: Ruling | None = None,
         on_result: Callable[[Result], None] | None = None,
+        on_seen: Callable[[Seen], None] | None = None,
     ) -> None:
         self._results = results
         self._outbox = outbox
@@ -81,6 +82,7 @@ class Eventing:
         self._expiry_overrides_s = expiry_overrides_s
         self._ruling = ruling
         self._on_result = on_result
+        self._on_seen = on_seen
         self._gathered: dict[SourceName, Gathered] = {}
 
     def adopt(self, policy: Policy) -> None:
@@ -117,6 +119,8 @@ class Eventing:
         """By the rules, after its message: an event follows what it rests on."""
         if self._on_result is not None:
             self._on_result(result.result if isinstance(result, Seen) else result)
+        if self._on_seen is not None and isinstance(result, Seen):
+            self._on_seen(result)
         match result:
             case _ if self._ruling is None:
                 return

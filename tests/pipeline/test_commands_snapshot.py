@@ -19,6 +19,7 @@ from agent.pipeline.commands.pictures import Pictures
 from agent.pipeline.commands.snapshot import Snapshots
 from agent.pipeline.results import FrameResult
 from agent.pipeline.scheduler import FrameJob
+from agent.pipeline.seeing import Seeing
 from agent.pipeline.supervise import in_thread
 from tests.fakes.clock import FakeClock
 from tests.fakes.commands_node import TOPICS
@@ -31,7 +32,11 @@ DOOR = SourceName("door")
 POLICY = {
     "models": {"people": {"file": "people.onnx"}},
     "sources": {
-        "door": {"kind": "synthetic", "model": "people"},
+        "door": {
+            "kind": "synthetic",
+            "model": "people",
+            "zones": {"hall": {"polygon": [[0, 0], [1, 0], [1, 1], [0, 1]]}},
+        },
         "yard": {"kind": "synthetic"},
         "gone": {"kind": "synthetic", "enabled": False},
         "board": {"kind": "system"},
@@ -47,9 +52,11 @@ def picture_of(source: str, number: int, clock: FakeClock, *, width: int = 640, 
 class Rig:
     def __init__(self, **policy: Any) -> None:
         self.clock = FakeClock()
+        self.loop = asyncio.get_running_loop()
+        self.seeing = Seeing(Policy.model_validate({**POLICY, **policy}))
         self.metrics = FakeMetrics()
         self.outbox = FakeOutbox(clock=self.clock)
-        self.pictures = Pictures(served_within_s=0.3, seen_within_s=0.3)
+        self.pictures = Pictures(served_within_s=0.3, captured_within_s=0.3)
         self.snapshots = Snapshots(
             pictures=self.pictures,
             outbox=self.outbox,
@@ -61,7 +68,7 @@ class Rig:
         )
 
     def seen(self, frame: Frame) -> Frame:
-        self.pictures.seen(frame)
+        self.pictures.captured(frame)
         return frame
 
     def served(self, frame: Frame) -> None:
@@ -78,7 +85,13 @@ class Rig:
             timing=InferenceTiming(now_ns, now_ns, now_ns, now_ns),
         )
         job = FrameJob(FakeDetector(), (frame,), (Thresholds(),), now_ns)
-        self.pictures.served(job, [result])
+        # By two ways, and either may be first.
+        ways: list[Callable[[], object]] = [
+            lambda: self.pictures.served(job, [result]),
+            lambda: self.loop.call_soon_threadsafe(self.pictures.seen, self.seeing.see(result)),
+        ]
+        for way in reversed(ways) if frame.number % 2 else ways:
+            way()
 
     @asynccontextmanager
     async def filming(self, work: Callable[[int], None]) -> AsyncIterator[None]:
@@ -116,7 +129,7 @@ async def test_a_picture_goes_out_with_what_the_model_found_in_it() -> None:
         row.properties["boot"],
         row.properties["monotonic_ms"],
     )
-    assert [found["class"] for found in message["objects"]] == ["person"]
+    assert [(found["class"], found["zones"]) for found in message["objects"]] == [("person", ["hall"])]
     assert row.properties == {
         "source": "door",
         "time": "2023-11-14T22:13:20.000Z",
@@ -138,7 +151,7 @@ async def test_a_picture_goes_out_with_what_the_model_found_in_it() -> None:
 
 async def test_a_camera_without_a_model_gives_its_picture_at_once() -> None:
     rig = Rig()
-    async with rig.filming(lambda number: rig.pictures.seen(picture_of("yard", number, rig.clock))):
+    async with rig.filming(lambda number: rig.pictures.captured(picture_of("yard", number, rig.clock))):
         answer = await rig.snapshots({"source": "yard"})
     assert answer["detections"] is None
     assert "model" not in answer
@@ -146,13 +159,13 @@ async def test_a_camera_without_a_model_gives_its_picture_at_once() -> None:
 
 async def test_a_camera_whose_model_does_not_look_gives_its_picture_in_the_end() -> None:
     rig = Rig()
-    async with rig.filming(lambda number: rig.pictures.seen(picture_of("door", number, rig.clock))):
+    async with rig.filming(lambda number: rig.pictures.captured(picture_of("door", number, rig.clock))):
         assert (await rig.snapshots({"source": "door"}))["detections"] is None
 
 
 async def test_a_camera_that_gives_none_is_told() -> None:
     rig = Rig()
-    async with rig.filming(lambda number: rig.pictures.seen(picture_of("yard", number, rig.clock))):
+    async with rig.filming(lambda number: rig.pictures.captured(picture_of("yard", number, rig.clock))):
         with pytest.raises(TransientError) as told:
             await rig.snapshots({"source": "door"})
     assert told.value.code == Code.TIMEOUT
@@ -185,7 +198,9 @@ async def test_what_is_no_camera_at_work_is_refused(source: str) -> None:
 async def test_a_picture_is_never_larger_than_a_message_may_be() -> None:
     noise = np.random.default_rng(1).integers(0, 255, (480, 640, 3), np.uint8)
     rig = Rig(publish={"max_message_bytes": 60_000})
-    async with rig.filming(lambda n: rig.pictures.seen(Frame(SourceName("yard"), n, rig.clock.now(), noise))):
+    async with rig.filming(
+        lambda n: rig.pictures.captured(Frame(SourceName("yard"), n, rig.clock.now(), noise))
+    ):
         answer = await rig.snapshots({"source": "yard", "quality": 95})
         assert answer["bytes"] <= 60_000
         assert int(answer["quality"]) < 95
@@ -222,7 +237,7 @@ class TestForRules:
         rig = Rig()
         async with (
             self.running(rig),
-            rig.filming(lambda number: rig.pictures.seen(picture_of("yard", number, rig.clock))),
+            rig.filming(lambda number: rig.pictures.captured(picture_of("yard", number, rig.clock))),
         ):
             rig.snapshots.request(SourceName("roof"), "01")
             rig.snapshots.request(SourceName("yard"), "02")

@@ -18,7 +18,7 @@ from agent.domain.stamp import Stamp, rfc3339
 from agent.pipeline.commands.pictures import Picture, Pictures
 from agent.pipeline.commands.simple import known_source
 from agent.pipeline.frame_message import frame_message
-from agent.pipeline.results import FrameResult
+from agent.pipeline.seeing import Seen
 from agent.pipeline.supervise import in_thread
 from agent.ports import Clock, Draft, Metrics, Outbox
 from agent.vision.jpeg import Jpeg, encode_jpeg
@@ -121,7 +121,7 @@ class Snapshots:
             )
         )
         self._metrics.count("snapshots_total", source=source, outcome="taken")
-        detections = None if picture.result is None else self._found(picture.result)
+        detections = None if picture.seen is None else self._found(picture.seen)
         return {"stream": stream, "bytes": len(jpeg.body), **about, "detections": detections}
 
     def _about(self, picture: Picture, jpeg: Jpeg) -> dict[str, str]:
@@ -139,13 +139,14 @@ class Snapshots:
             "quality": str(jpeg.quality),
             "config_version": str(self._config_version()),
         }
-        if picture.result is not None:
-            model = picture.result.model
+        if picture.seen is not None:
+            model = picture.seen.result.model
             about |= {"model": model.name, "model_version": model.version, "model_sha256": model.sha256}
         return about
 
-    def _found(self, result: FrameResult) -> dict[str, Any]:
-        """The message of the same frame, as the model found it: before zones and tracking."""
+    def _found(self, seen: Seen) -> dict[str, Any]:
+        """The message of the same frame, whether or not it was published."""
+        result = seen.result
         message = frame_message(
             result,
             head=self._head(result.captured),
@@ -154,8 +155,9 @@ class Snapshots:
                 result.model.class_names,
                 width_px=result.width_px,
                 height_px=result.height_px,
+                sightings=seen.scene.objects,
             ),
-            config_version=self._config_version(),
+            config_version=self._config_version() if result.config_version is None else result.config_version,
             now=self._clock.now(),
         )
         return message.model_dump(mode="json", by_alias=True)
