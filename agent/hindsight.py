@@ -52,7 +52,6 @@ class Hindsight:
             beneath=self._package_thresholds,
             recollection=self._recollection,
             compiler=compiler,
-            classes=self._classes,
             check=check,
             give_way=lambda: _give_way(scheduler),
             clock=clock,
@@ -84,14 +83,6 @@ class Hindsight:
     def _package_thresholds(self, model: str) -> ThresholdPolicy | None:
         admitted = self._swap.serving(model)
         return None if admitted is None else admitted.thresholds
-
-    def _classes(self) -> Mapping[str, frozenset[str]]:
-        serving = {name: self._swap.serving(name) for name in self._policy.models}
-        return {
-            name: frozenset(admitted.model.facts.class_names.values())
-            for name, admitted in serving.items()
-            if admitted is not None
-        }
 
 
 def _give_way(scheduler: Scheduler) -> None:

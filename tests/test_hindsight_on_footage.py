@@ -171,7 +171,6 @@ def test_what_if_foretells_exactly_what_the_patched_policy_then_finds(
         beneath=lambda _model: None,
         recollection=recollection,
         compiler=CelRuleCompiler(),
-        classes=dict,
         check=lambda _document: None,
         give_way=lambda: None,
         clock=clock,

@@ -104,14 +104,6 @@ class Call:
             raise FaultyConditionError(f"{self.function} looks at cameras, and there is none", at=self.at)
         return dict(cameras)
 
-    def class_name(self, cameras: Mapping[SourceName, CameraWords]) -> str | None:
-        """The class that is named, if one of the cameras can find it."""
-        name = self.take("class", str)
-        known = [each.classes for each in cameras.values()]
-        if name is not None and all(each is not None for each in known):
-            self.one_of("class", name, {one for each in known for one in each or ()}, "class")
-        return name
-
     def with_zone(self, cameras: Mapping[SourceName, CameraWords], zone: str) -> tuple[SourceName, ...]:
         """Those of `cameras` that have this zone."""
         if any(zone in each.excluding for each in cameras.values()):
@@ -145,7 +137,7 @@ def _count(call: Call) -> Feature:
     sources = tuple(cameras) if zone is None else call.with_zone(cameras, zone)
     return Count(
         sources=sources if moving is None else call.tracked(cameras, sources),
-        class_name=call.class_name(cameras),
+        class_name=call.take("class", str),
         zone=zone,
         min_confidence=0.0 if least is None else least,
         moving=moving,
@@ -156,7 +148,7 @@ def _dwell(call: Call) -> Feature:
     cameras = call.cameras()
     zone = call.need("zone")
     sources = call.tracked(cameras, call.with_zone(cameras, zone))
-    return Dwell(sources=sources, zone=zone, class_name=call.class_name(cameras))
+    return Dwell(sources=sources, zone=zone, class_name=call.take("class", str))
 
 
 def _crossed(call: Call) -> Feature:
@@ -174,7 +166,7 @@ def _crossed(call: Call) -> Feature:
     return Crossed(
         sources=call.tracked(cameras, sources),
         line=line,
-        class_name=call.class_name(cameras),
+        class_name=call.take("class", str),
         direction=None if direction is None else ("forward" if direction == "forward" else "backward"),
         within_ns=int(within_s * 1e9),
     )

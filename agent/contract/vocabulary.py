@@ -1,6 +1,6 @@
 """What a policy has that a condition may speak of: cameras with their zones and lines, and sensors."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,13 +14,12 @@ _PERIODS_MISSED: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class CameraWords:
-    """`classes` None: they are not known here. `excluding`: zones in which nothing counts."""
+    """`excluding`: zones in which nothing counts."""
 
     zones: frozenset[str]
     excluding: frozenset[str]
     lines: frozenset[str]
     is_tracked: bool
-    classes: frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +34,11 @@ class Vocabulary:
         return self.sensors | self.cameras.keys()
 
 
-def vocabulary_of(policy: Policy, classes: Mapping[str, Collection[str]] | None = None) -> Vocabulary:
-    """The names of `policy`; `classes`: by model, the names of what it finds, where that is known."""
-    known = classes or {}
+def vocabulary_of(policy: Policy) -> Vocabulary:
+    """The names of `policy`."""
     return Vocabulary(
         cameras={
-            SourceName(name): _camera_words(stanza, known.get(stanza.model or ""))
+            SourceName(name): _camera_words(stanza)
             for name, stanza in policy.sources.items()
             if isinstance(stanza, CameraPart)
         },
@@ -64,12 +62,11 @@ def silence_of(policy: Policy) -> Silence:
     )
 
 
-def _camera_words(stanza: CameraPart, classes: Collection[str] | None) -> CameraWords:
+def _camera_words(stanza: CameraPart) -> CameraWords:
     excluding = frozenset(name for name, zone in stanza.zones.items() if zone.mode == "exclude")
     return CameraWords(
         zones=frozenset(stanza.zones) - excluding,
         excluding=excluding,
         lines=frozenset(stanza.lines),
         is_tracked=stanza.tracking is not None,
-        classes=None if classes is None else frozenset(classes),
     )

@@ -1,6 +1,6 @@
 """From a policy to rules that are ready to serve, or to what is wrong with the first that is not."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.contract.canonical import sha256_of
@@ -41,33 +41,23 @@ class RuleRefusedError(RefusedError):
         self.why = error.message
 
 
-def prepare(
-    policy: Policy,
-    *,
-    compiler: RuleCompiler,
-    classes: Mapping[str, Collection[str]] | None = None,
-) -> Prepared:
-    """Compile all rules. `classes`: by model, the names of what it finds, where that is known.
+def prepare(policy: Policy, *, compiler: RuleCompiler) -> Prepared:
+    """Compile all rules.
 
     Changes nothing, and takes some 0.3 ms a rule: for a thread where there may be many.
 
     Raises:
         RuleRefusedError: the first rule that cannot serve.
     """
-    prepared, refused = prepare_what_can(policy, compiler=compiler, classes=classes)
+    prepared, refused = prepare_what_can(policy, compiler=compiler)
     if refused:
         raise refused[0]
     return prepared
 
 
-def prepare_what_can(
-    policy: Policy,
-    *,
-    compiler: RuleCompiler,
-    classes: Mapping[str, Collection[str]] | None = None,
-) -> tuple[Prepared, list[RuleRefusedError]]:
+def prepare_what_can(policy: Policy, *, compiler: RuleCompiler) -> tuple[Prepared, list[RuleRefusedError]]:
     """The same without the rules that cannot serve, and what is wrong with each of these."""
-    words = vocabulary_of(policy, classes)
+    words = vocabulary_of(policy)
     rules: dict[str, PreparedRule] = {}
     refused: list[RuleRefusedError] = []
     for name, stanza in policy.rules.items():

@@ -36,14 +36,12 @@ WORDS = Vocabulary(
             excluding=frozenset({"screen"}),
             lines=frozenset({"sill"}),
             is_tracked=True,
-            classes=frozenset({"person", "dog"}),
         ),
         YARD: CameraWords(
             zones=frozenset({"hall"}),
             excluding=frozenset(),
             lines=frozenset(),
             is_tracked=False,
-            classes=frozenset({"person"}),
         ),
     },
     sensors=frozenset({MOTOR}),
@@ -94,7 +92,6 @@ def test_equal_questions_are_asked_once_and_numbers_become_floating() -> None:
         ("true && [1, 2].exists(x, x > 1)", "'exists' goes through a list", 15),
         ("count().map(x, x)", "'map' goes through a list", 8),
         ("'a'.matches('b')", "'.matches' is not known", 4),
-        ("count('persn') > 1", "there is no class 'persn'; did you mean 'person'?", 6),
         ("count(zone='hal') > 1", "did you mean 'hall'?", 11),
         ("count(zone='screen') > 1", "leaves out what stands in it", 11),
         ("count(zone='step', source='yard') > 1", "there is no zone 'step'", 11),
@@ -190,12 +187,11 @@ def test_the_vocabulary_is_that_of_the_policy() -> None:
             },
         }
     )
-    words = vocabulary_of(policy, classes={"m": ["person"]})
+    words = vocabulary_of(policy)
     assert words.sensors == {"board"}
     assert words.cameras[DOOR].zones == {"in"}
     assert words.cameras[DOOR].excluding == {"out"}
-    assert words.cameras[DOOR].classes == frozenset({"person"})
-    assert words.cameras[SourceName("slides")].classes is None
+    assert not words.cameras[DOOR].is_tracked
     silence = silence_of(policy)
     assert [silence.after_ns(SourceName(name)) / 1e9 for name in ("door", "slides", "board", "other")] == [
         300,
