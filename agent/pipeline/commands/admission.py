@@ -2,6 +2,7 @@
 
 from typing import Final, Literal
 
+from agent.contract.signed import MAX_SIGNED_BYTES
 from agent.pipeline.token_bucket import TokenBucket
 
 PER_S: Final = 20.0
@@ -32,8 +33,8 @@ class Gate:
         if not (self._commands.has_one and self._bytes.has_one):
             return self.refuse(now_ns)
         self._commands.take()
-        # The last one may be larger than what is left: it is owed.
-        self._bytes.tokens -= size
+        # The last one may be larger than what is left: it is owed. What is larger than allowed is not read.
+        self._bytes.tokens -= size if size <= MAX_SIGNED_BYTES else 0
         return "taken"
 
     def refuse(self, now_ns: int) -> Literal["refused", "ignored"]:
