@@ -28,6 +28,7 @@ from agent.ports import ModelFacts
 from agent.vision.tracking import UNTRACKED, ByteTracker, TrackingRules
 from benchmarks.environment import OtherLoad, describe_machine
 from benchmarks.identity import Identity
+from benchmarks.tracking_picture import draw
 from benchmarks.walkers import WIDTH, Detector, Moment, sequence
 
 _HEIGHT_PX: Final = 720
@@ -70,8 +71,15 @@ def main(
     quick: Annotated[
         bool, typer.Option("--quick", help="Short: shows that it works, measures little.")
     ] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Measure nothing; draw half a minute as SVG.", metavar="FILE"),
+    ] = None,
 ) -> None:
     """Measure, print a table to stdout, and write the figures where --json says."""
+    if picture is not None:
+        picture.write_text(_picture(), encoding="utf-8")
+        return
     environment, others = describe_machine(), OtherLoad()
     seeds, duration_s = (range(2), 10.0) if quick else (range(20), 30.0)
     figures: dict[str, float] = {}
@@ -153,6 +161,22 @@ def _see_all(*, zones: int, tracking: dict[str, Any] | None) -> list[float]:
         seeing.see(result)
         took.append((time.perf_counter_ns() - began) / 1e3)
     return took
+
+
+def _picture() -> str:
+    camera = {
+        "kind": "synthetic",
+        "tracking": {},
+        "zones": {
+            "kerb": {"polygon": [(0.05, 0.62), (0.45, 0.55), (0.5, 0.98), (0.1, 0.98)]},
+            "hedge": {"polygon": [(0.7, 0.3), (0.98, 0.3), (0.98, 0.48), (0.7, 0.48)], "mode": "exclude"},
+        },
+        "lines": {"gate": {"points": [(0.6, 0.98), (0.6, 0.4)]}},
+    }
+    policy = Policy.model_validate({"sources": {_CAMERA: camera}})
+    seeing = Seeing(policy)
+    moments = sequence(seed=3, people=6)
+    return draw([seeing.see(_result(moment, 0)).scene for moment in moments], policy)
 
 
 def _result(moment: Moment, number: int) -> FrameResult:

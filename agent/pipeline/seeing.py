@@ -52,10 +52,6 @@ class Seeing:
         """The scene of a frame, and what of its detections is left."""
         return self._view(result.source).see(result)
 
-    def scene(self, result: FrameResult) -> Scene:
-        """The scene alone, for who judges frames and tells nothing of them."""
-        return self.see(result).scene
-
     def _view(self, source: SourceName) -> "_View":
         return self._views.setdefault(source, _View())
 
