@@ -1,5 +1,6 @@
 """The real command, as a process, in a folder of its own."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -103,6 +104,7 @@ listen = "{self.http_socket}"
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
+                start_new_session=True,
                 env={**os.environ, "PYTHONFAULTHANDLER": "1", **self.environment},
             )
         return self
@@ -121,9 +123,9 @@ listen = "{self.http_socket}"
         return self.wait(within_s=within_s)
 
     def kill(self) -> None:
-        """As a power cut of the process: SIGKILL."""
+        """As a power cut of the process: SIGKILL, to its wrapper as well."""
         assert self._process is not None
-        self._process.kill()
+        self._kill_group(self._process.pid)
         self._process.wait(timeout=10)
 
     def report(self) -> RunReport:
@@ -133,8 +135,14 @@ listen = "{self.http_socket}"
         return self
 
     def __exit__(self, *_error: object) -> None:
-        if self.running:
-            self.kill()
+        if self._process is not None:
+            # A wrapper that has ended may have left the agent behind.
+            self._kill_group(self._process.pid)
+            self._process.wait(timeout=10)
+
+    def _kill_group(self, leader: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(leader, signal.SIGKILL)
 
 
 def command(*arguments: str | Path, timeout_s: float = 60.0) -> "subprocess.CompletedProcess[str]":
