@@ -30,6 +30,7 @@ class Identity:
     told: int = 0
     switches: int = 0
     _together: Counter[tuple[int, int]] = field(default_factory=Counter)
+    _before: dict[int, int] = field(default_factory=dict)
     _last: dict[int, int] = field(default_factory=dict)
 
     def add(
@@ -45,14 +46,13 @@ class Identity:
         over = overlaps(truth, boxes)
         for row, column in np.argwhere(over >= SAME).tolist():
             self._together[int(people[row]), int(tracks[column])] += 1
-        # Who still fits his track keeps it; the others get what is left over, the nearest first of all.
+        # Who still fits the track of the frame before keeps it; the others share what is left over.
         worth = np.where(over >= SAME, over, 0.0)
         for row, person in enumerate(people.tolist()):
-            worth[row] += np.where((tracks == self._last.get(person)) & (worth[row] > 0), 1000.0, 0.0)
-        for row, column in best_pairs(worth):
-            person, track = int(people[row]), int(tracks[column])
-            self.switches += self._last.get(person, track) != track
-            self._last[person] = track
+            worth[row] += np.where((tracks == self._before.get(person)) & (worth[row] > 0), 1000.0, 0.0)
+        self._before = {int(people[row]): int(tracks[column]) for row, column in best_pairs(worth)}
+        self.switches += sum(self._last.get(person, track) != track for person, track in self._before.items())
+        self._last |= self._before
 
     @property
     def idf1(self) -> float:
