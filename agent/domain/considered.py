@@ -1,13 +1,12 @@
 """The candidates of a frame as its model gave them, kept so that other thresholds can be tried on them."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
-class Considered:
+class Considered(NamedTuple):
     """Everything above the confidence `known_from`, before limits, suppression and zones.
 
     `boxes`: float32 `[n, 4]`, x1, y1, x2, y2 in pixels of the model's input, which shows the frame scaled by
@@ -26,6 +25,3 @@ class Considered:
     gain: tuple[float, float]
     suppresses: bool
     at_most: int | None = None
-
-    def __len__(self) -> int:
-        return len(self.confidence)

@@ -158,7 +158,7 @@ class Recollection:
             view, known_from, candidates = self._view(result, None), FLOOR, _NOTHING
         else:
             view, known_from = self._view(result, considered), considered.known_from
-            candidates = np.empty(len(considered), _CANDIDATE)
+            candidates = np.empty(len(considered.confidence), _CANDIDATE)
             candidates["box"] = considered.boxes
             candidates["confidence"] = considered.confidence
             candidates["class_id"] = considered.class_id

@@ -80,7 +80,7 @@ def test_a_frame_without_candidates_is_kept_too() -> None:
     recollection = Recollection()
     recollection.remember(frame(1, None), at(1))
     (entry,) = recollection.frames(DOOR, 0)
-    assert len(entry.considered) == 0
+    assert len(entry.considered.confidence) == 0
 
 
 def test_frames_that_lie_otherwise_are_told_apart() -> None:
