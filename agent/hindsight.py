@@ -1,7 +1,6 @@
 """What is remembered of the last minutes put together: `explain` and `what-if`, and what they live on."""
 
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from agent.contract.policy import Policy, PolicyDocument
 from agent.contract.thresholds import ThresholdPolicy
@@ -15,9 +14,6 @@ from agent.pipeline.scheduler import Scheduler
 from agent.pipeline.swap import ModelSwap
 from agent.pipeline.what_if import WhatIf
 from agent.ports import Clock, RuleCompiler, Status
-
-OPS: Final = ("explain", "what-if")
-"""The commands that it answers."""
 
 
 class Hindsight:
