@@ -32,10 +32,16 @@ policy:
     line: {kind: synthetic, model: parts, rate_hz: 5}
     bare: {kind: synthetic, rate_hz: 5}
     board: {kind: system, every_s: 1}
+    away: {kind: rtsp, url: "rtsp://127.0.0.1:1/live", secret: cam, open_timeout_s: 1}
   publish: {heartbeat_s: 1, keep_until: stored}
 """
 PLANTED = "planted-password"
-PIPE = """
+GRANTS = """
+allowed_hosts = ["127.0.0.1"]
+[secrets.cam]
+username = "bob"
+password_file = "cam.password"
+hosts = ["127.0.0.1"]
 [pipes.cam]
 command = ["ffmpeg", "-i", "rtsp://bob:planted-password@cam/live"]
 width_px = 640
@@ -110,6 +116,12 @@ def picture_from(
     return dict(pairs), bytes.fromhex(body), result
 
 
+def grant_password(agent: AgentProcess) -> None:
+    file = agent.folder / "cam.password"
+    file.write_text(f"{PLANTED}-2\n")
+    file.chmod(0o600)
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """A node at work, and a person who talks to it."""
@@ -131,8 +143,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             port=broker.port,
             policy=POLICY,
             media=[MODELS / "parts.onnx"],
-            extra_settings=PIPE,
+            extra_settings=GRANTS,
         )
+        grant_password(agent)
         with agent.start():
             until_blocking(lambda: len(subscriber.of("detections/line")) > 3, within_s=60)
             yield Site(broker, subscriber, agent, Person(broker, subscriber, "nano-1"))
@@ -202,14 +215,18 @@ def test_a_source_is_opened_anew(site: Site) -> None:
 
 
 def test_a_diagnosis_is_whole_bounded_and_without_secrets(site: Site) -> None:
+    until_blocking(lambda: '"event":"source.failed"' in site.agent.log)
     bundle = site.person.command("diagnose", "look-1")["output"]
     sections = {"node", "health", "versions", "machine", "threads", "outbox", "settings", "tasks", "warnings"}
     assert sections <= set(bundle)
     told = json.dumps(bundle)
     assert len(told) <= 32_768
     assert any(name.startswith("capture[line]") for name in bundle["threads"])
+    assert {"source.failed"} <= {entry["event"] for entry in bundle["warnings"]}
     assert PLANTED not in told
+    assert PLANTED not in site.agent.log
     assert "nano-1.key" not in told
+    assert bundle["settings"]["secrets"] == {"cam": {"hosts": ["127.0.0.1"]}}
     assert bundle["settings"]["pipes"] == {"cam": {"width_px": 640, "height_px": 480, "format": "bgr24"}}
 
 
@@ -239,7 +256,9 @@ def test_the_next_process_tells_what_a_crash_cut_short_and_refuses_what_is_retai
             port=broker.port,
             policy=policy,
             media=[MODELS / "parts.onnx"],
+            extra_settings=GRANTS,
         )
+        grant_password(agent)
         person = Person(broker, subscriber, "nano-1")
         with agent.start():
             until_blocking(lambda: len(subscriber.of("state")) > 0, within_s=60)
