@@ -1,7 +1,7 @@
 """A process that keeps one policy after the other until it is killed.
 
-Run as `python -m tests.adapters.policy_keeping_child FOLDER FIRST`. Each version that is kept is said on stdout
-at once.
+Run as `python -m tests.adapters.policy_keeping_child FOLDER FIRST`. Each version that is kept is said on
+stdout at once.
 """
 
 import itertools

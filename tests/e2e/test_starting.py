@@ -33,11 +33,6 @@ def agent_with(folder: Path, broker: Mosquitto, model: Path) -> AgentProcess:
     )
 
 
-def pid_of(agent: AgentProcess) -> int:
-    assert agent._process is not None
-    return agent._process.pid
-
-
 def catches(pid: int, number: signal.Signals) -> bool:
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     caught = next(int(line.split()[1], 16) for line in status if line.startswith("SigCgt:"))
@@ -63,8 +58,8 @@ def test_reload_that_is_asked_for_before_the_start_is_done_after_it(tmp_path: Pa
     with Mosquitto(tmp_path) as broker:
         agent = agent_with(tmp_path, broker, PARTS)
         with agent.start():
-            until_blocking(lambda: catches(pid_of(agent), signal.SIGHUP), within_s=30)
-            os.kill(pid_of(agent), signal.SIGHUP)
+            until_blocking(lambda: catches(agent.pid, signal.SIGHUP), within_s=30)
+            os.kill(agent.pid, signal.SIGHUP)
             until_blocking(lambda: "policy.applied" in agent.log, within_s=60)
             assert agent.stop() == 0
         events = [event["event"] for event in agent.events]
