@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,7 +13,7 @@ from agent.contract.command_args import ARGS
 from agent.contract.documents import Document
 from agent.contract.explain import explain
 from agent.contract.json_text import read_json
-from agent.contract.parts import Name, Time
+from agent.contract.parts import V1, Name, Time
 from agent.contract.problems import FaultyDocumentError, Problem
 from agent.contract.schema_walk import Schema
 from agent.contract.topics import CommandTopic
@@ -27,7 +27,7 @@ class Envelope(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, hide_input_in_errors=True)
 
-    v: Annotated[Literal[1], Field(description="Version of the contract.")]
+    v: Annotated[V1, Field(description="Version of the contract.")]
     op: Annotated[Name, Field(description="The operation, as in the topic.")]
     id: Annotated[
         str,

@@ -1,13 +1,22 @@
 """What the policy document is written with: its base class, and kinds of value that occur in many places."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from agent.contract.places import check_device, check_name, check_relative_path, check_time, check_url
 from agent.domain.ids import NAME
 
 Name = Annotated[str, AfterValidator(check_name), Field(json_schema_extra={"pattern": f"^{NAME.pattern}$"})]
+
+
+def _no_truth(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("1 is wanted here, not true or false")  # to Python, true is 1
+    return value
+
+
+V1 = Annotated[Literal[1], BeforeValidator(_no_truth)]
 
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 

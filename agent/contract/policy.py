@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from agent.contract.parts import MediaPath, Name, Part, Time
+from agent.contract.parts import V1, MediaPath, Name, Part, Time
 from agent.contract.references import dangling_references
 from agent.contract.rules import Rule
 from agent.contract.sources import (
@@ -286,7 +286,7 @@ class Policy(Part):
 class PolicyDocument(Part):
     """The envelope: the same from the file, over MQTT and by local command; the highest version wins."""
 
-    v: Annotated[Literal[1], Field(description="Version of the contract.")] = 1
+    v: Annotated[V1, Field(description="Version of the contract.")] = 1
     version: Annotated[
         int,
         Field(

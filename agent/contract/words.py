@@ -9,7 +9,8 @@ from agent.domain.ids import NAME
 
 _MOST_SHOWN: Final = 60
 _MOST_NAMED: Final = 40
-_LONGEST_WORD: Final = 200
+_LONGEST_WORD: Final = 100
+_MOST_COMPARED: Final = 200
 
 _BOUNDS: Final = {
     "minimum": "at least",
@@ -95,8 +96,8 @@ def nearest(word: str, known: Sequence[str]) -> str | None:
     >>> nearest("confidense", ["confidence", "iou"])
     'confidence'
     """
-    if len(word) > _LONGEST_WORD:
-        return None
+    if len(word) > _LONGEST_WORD or len(known) > _MOST_COMPARED:
+        return None  # to compare them would take long, and who wrote that meant no good
     close = get_close_matches(word.lower(), known, n=1, cutoff=0.6)
     return close[0] if close else None
 
