@@ -12,9 +12,10 @@ from agent.pipeline.commands import Handler
 from agent.pipeline.control.local import LocalControl
 from agent.pipeline.control.patching import PatchConfig
 from agent.pipeline.control.policy import PolicyControl
-from agent.pipeline.control.reconcile import Follower, Reconciler, Stager
+from agent.pipeline.control.reconcile import Reconciler
 from agent.pipeline.control.reporting import Reporting
 from agent.pipeline.control.restarting import RestartSource
+from agent.pipeline.control.terms import Follower, Stager
 from agent.pipeline.keeping import Keeping
 from agent.pipeline.sources import Sources
 from agent.pipeline.swap import ModelSwap

@@ -3,16 +3,17 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
 from agent.contract.policy import Policy
-from agent.contract.reported import PolicyStatus, SourceStanding
+from agent.contract.reported import SourceStanding
 from agent.domain.errors import Code, NanofleetError, RefusedError
 from agent.domain.ids import SourceName
 from agent.pipeline.control.changes import SourceChanges, source_changes
 from agent.pipeline.control.probing import Probe, Verdict
+from agent.pipeline.control.terms import Applied, Follower, OnProbation, Stager
 from agent.pipeline.sources import Runnable, Sources
 from agent.pipeline.swap import ModelSwap, Staged
 
@@ -23,38 +24,6 @@ PROBE_S: Final = 25.0
 gone back."""
 
 _LOOK_S: Final = 0.05
-
-OnProbation = Callable[[Mapping[SourceName, SourceStanding]], None]
-
-
-class Follower(Protocol):
-    """Something that goes by the policy. `adopt` takes effect at once, never waits and never fails."""
-
-    def adopt(self, policy: Policy) -> None: ...
-
-
-class Stager(Protocol):
-    """Something that has to make ready what a policy needs of it, before anything changes."""
-
-    async def stage(self, policy: Policy) -> Callable[[], None]:
-        """What puts it to work: that takes effect at once, never waits and never fails.
-
-        Raises:
-            RefusedError: the policy cannot be had; nothing has changed.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What is in force now. `standings`: sources that were touched, and which version each runs by.
-
-    `error`: why not all is as it was asked for.
-    """
-
-    policy: Policy
-    status: PolicyStatus
-    standings: Mapping[SourceName, SourceStanding]
-    error: RefusedError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +218,17 @@ class Reconciler:
         except NanofleetError as error:
             told += f"; and with what it had before, the rest does not fit: {error.message}"
             target, code = old, Code.ROLLED_BACK
-            ready = await self._stage(target, look_at_files=False)
+            try:
+                ready = await self._stage(target, look_at_files=False)
+            except NanofleetError as worse:
+                # A model that ran until now, and cannot be had any more.
+                stay = {
+                    name: SourceStanding(version=self._version, status="waiting", code=each.code)
+                    for name, each in failed.items()
+                }
+                path, told = f"/policy/sources/{first}", f"{told}; nor can all go back: {worse.message}"
+                why = RefusedError(told, code=Code.PROBE, path=path)
+                return Applied(policy=new, status="partial", standings={**standings, **stay}, error=why)
         if target == old:
             self._version = was
         await self._move_to(ready, source_changes(new, target, reloaded=ready.staged.loaded.keys()))

@@ -11,8 +11,8 @@ from agent.domain.errors import Code, NanofleetError, TransientError
 from agent.domain.ids import SourceName
 from agent.domain.stamp import rfc3339
 from agent.pipeline.control.journal import Journal
-from agent.pipeline.control.reconcile import Applied
 from agent.pipeline.control.reporting import Reporting
+from agent.pipeline.control.terms import Applied
 from agent.pipeline.supervise import in_thread
 from agent.ports import Clock, Condition, Origin, PolicyStore
 

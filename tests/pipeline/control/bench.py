@@ -18,7 +18,8 @@ from agent.domain.errors import Code, RefusedError
 from agent.domain.frame import Frame
 from agent.domain.ids import ModelName, SourceName
 from agent.pipeline.control.probing import Probe, Told
-from agent.pipeline.control.reconcile import Applied, Reconciler
+from agent.pipeline.control.reconcile import Reconciler
+from agent.pipeline.control.terms import Applied
 from agent.pipeline.scheduler import FrameJob, NoJob, Scheduler
 from agent.pipeline.sources import Sources
 from agent.pipeline.swap import Admitted, ModelSwap
@@ -104,6 +105,7 @@ class Bench:
         self.adopted: list[Policy] = []
         self.marks: list[int] = []
         self.given_back = 0
+        self.lost: set[str] = set()
         self.sources = Sources(scheduler=self.scheduler, forget=self._forget)
         self.sources.attach(lambda capture, name: asyncio.create_task(capture, name=name))
         self.models = {
@@ -141,8 +143,8 @@ class Bench:
         )
 
     def load(self, name: ModelName, stanza: ModelPolicy, _may_fall_back: bool) -> Admitted:
-        """Feigns it: files whose name begins with `bad` are refused."""
-        if stanza.file.startswith("bad"):
+        """Feigns it: files whose name begins with `bad` are refused, and those that are lost."""
+        if stanza.file.startswith("bad") or stanza.file in self.lost:
             raise RefusedError(f"{stanza.file} finds nothing", code=Code.MODEL)
         model = FakeDetector(name)
         model.facts = replace(model.facts, version=stanza.file)

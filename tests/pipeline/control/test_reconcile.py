@@ -165,6 +165,21 @@ async def test_where_what_it_had_does_not_fit_the_rest_all_goes_back() -> None:
         assert {seen.model for seen in made.seen if seen.source == "door"} == {"c.onnx"}
 
 
+async def test_what_cannot_go_back_at_all_stays_and_waits() -> None:
+    old = policy(models={"people": "a.onnx", "cats": "c.onnx"}, door={"seed": 1, "model": "cats"}, yard={})
+    async with bench(old) as made:
+        await work(made, "door", "yard")
+        made.lost.add("c.onnx")
+        new = policy(door={"seed": SILENT}, yard={})
+        applied = await made.apply(new, door=1)
+        assert (applied.status, applied.policy, made.reconciler.policy) == ("partial", new, new)
+        assert applied.standings == {"door": SourceStanding(version=2, status="waiting", code=Code.OPEN)}
+        assert applied.error is not None
+        assert "nor can all go back" in applied.error.message
+        made.captures["door"].answers.set()
+        await until(lambda: made.reconciler.is_well("door"))  # type: ignore[arg-type]
+
+
 async def test_what_was_loaded_for_nothing_is_let_go_of() -> None:
     old = policy(models={"people": "a.onnx", "cats": "c.onnx"}, door={"seed": 1, "model": "cats"}, yard={})
     async with bench(old) as made:
