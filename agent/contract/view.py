@@ -119,7 +119,7 @@ class Tracking(Part):
     high_confidence: Annotated[
         Unit,
         Field(description="Objects at least as confident begin tracks, and are matched first."),
-    ] = 0.5
+    ] = 0.4
     low_confidence: Annotated[
         Unit,
         Field(

@@ -14,7 +14,7 @@ from agent.domain.ids import SourceName
 from agent.domain.scene import Crossing, Scene, Sighting
 from agent.pipeline.following import Followed, Following
 from agent.pipeline.results import FrameResult
-from agent.vision.zones import ZoneShape, feet, standing
+from agent.vision.zones import ZoneMap, ZoneShape, feet
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ class _View:
 
     def __init__(self) -> None:
         self._stanzas: Mapping[str, Zone] = {}
-        self._zones: list[ZoneShape] = []
+        self._names: list[str] = []
+        self._zones = ZoneMap([])
         self._excludes = np.empty(0, np.bool_)
         self._lines: Mapping[str, Line] = {}
         self._following: Following | None = None
@@ -75,8 +76,9 @@ class _View:
                     [name for name, zone in self._stanzas.items() if zones.get(name) != zone]
                 )
             self._stanzas = dict(zones)
-            self._zones = [_shape(name, zone) for name, zone in zones.items()]
-            self._excludes = np.array([zone.excludes for zone in self._zones], np.bool_)
+            self._names = list(zones)
+            self._zones = ZoneMap([_shape(name, zone) for name, zone in zones.items()])
+            self._excludes = np.array([zone.mode == "exclude" for zone in zones.values()], np.bool_)
         self._lines = dict(lines)
         self._only_confirmed = tracking is not None and tracking.only_confirmed
         if self._following is not None:
@@ -94,9 +96,8 @@ class _View:
         is_late = self._following is not None and self._following.is_late(at_ns)
         classes = [class_name(result.model.class_names, each) for each in found.class_id.tolist()]
         places = feet(found.boxes) / frame_px
-        stands = standing(
-            self._zones,
-            places=places,
+        stands = self._zones.standing(
+            places,
             sides_px=(found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1, initial=np.inf),
             confidence=found.confidence,
             classes=classes,
@@ -104,8 +105,8 @@ class _View:
         left = np.flatnonzero(~stands[self._excludes].any(axis=0))
         objects = found.only(left)
         inside = [
-            [zone.name for zone, stood in zip(self._zones, stands[:, index], strict=True) if stood]
-            for index in left.tolist()
+            [name for name, stood in zip(self._names, column, strict=True) if stood]
+            for column in stands.T[left].tolist()
         ]
         if self._following is None or is_late:
             followed = _unfollowed(inside, at_ns)
@@ -183,7 +184,6 @@ def _shape(name: str, zone: Zone) -> ZoneShape:
     return ZoneShape(
         name=name,
         corners=np.array(zone.polygon, np.float64),
-        excludes=zone.mode == "exclude",
         classes=None if zone.classes is None else frozenset(zone.classes),
         min_confidence=zone.min_confidence or 0.0,
         min_side_px=zone.min_side_px or 0.0,

@@ -17,7 +17,6 @@ class ZoneShape:
 
     name: str
     corners: NDArray[np.float64]
-    excludes: bool = False
     classes: frozenset[str] | None = None
     min_confidence: float = 0.0
     min_side_px: float = 0.0
@@ -28,49 +27,62 @@ def feet(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack(((boxes[:, 0] + boxes[:, 2]) / 2.0, boxes[:, 3]), axis=1)
 
 
-def standing(
-    zones: Sequence[ZoneShape],
-    *,
-    places: NDArray[np.float64],
-    sides_px: NDArray[np.float64],
-    confidence: NDArray[np.float32],
-    classes: Sequence[str],
-) -> NDArray[np.bool_]:
-    """`[zones, N]`: whether an object stands in a zone.
+class ZoneMap:
+    """All zones of a camera, which are looked at together."""
 
-    `places` are feet `[N, 2]` in fractions of the frame, `sides_px` the shorter sides of boxes `[N]`.
-    """
-    stands = np.zeros((len(zones), len(places)), np.bool_)
-    for index, zone in enumerate(zones):
-        counts = (confidence >= zone.min_confidence) & (sides_px >= zone.min_side_px)
-        if zone.classes is not None:
-            counts &= [name in zone.classes for name in classes]
-        if counts.any():
-            stands[index] = counts & inside(places, zone.corners)
-    return stands
+    def __init__(self, zones: Sequence[ZoneShape]) -> None:
+        self._zones = tuple(zones)
+        self._outlines = Outlines([zone.corners for zone in zones])
 
+    def standing(
+        self,
+        places: NDArray[np.float64],
+        *,
+        sides_px: NDArray[np.float64],
+        confidence: NDArray[np.float32],
+        classes: Sequence[str],
+    ) -> NDArray[np.bool_]:
+        """`[zones, N]`: whether an object stands in a zone.
 
-def inside(points: NDArray[np.float64], corners: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """`[N]`: whether a point lies in a polygon or on an edge of it; what it encloses twice is outside.
-
-    Source: Shimrat, "Algorithm 112: Position of point relative to polygon", 1962: a ray to the right crosses
-    the outline an odd number of times.
-    """
-    begin, end = corners, np.roll(corners, -1, axis=0)
-    along = end - begin
-    x, y = points[:, :1] - begin[:, 0], points[:, 1:] - begin[:, 1]
-    # Above one end of the edge and not above the other: a ray through a corner meets one of its two edges.
-    straddled = (y < 0) != (y < along[:, 1])
-    off = along[:, 0] * y - along[:, 1] * x
-    left_of_edge = (off > 0) == (along[:, 1] > 0)
-    odd: NDArray[np.bool_] = (straddled & left_of_edge).sum(axis=1) % 2 == 1
-    return odd | _on_edge(x, y, along)
+        `places` are feet `[N, 2]` in fractions of the frame, `sides_px` the shorter sides of boxes `[N]`.
+        """
+        stands = self._outlines.around(places)
+        for row, zone in zip(stands, self._zones, strict=True):
+            np.logical_and(row, confidence >= zone.min_confidence, out=row)
+            np.logical_and(row, sides_px >= zone.min_side_px, out=row)
+            if zone.classes is not None:
+                np.logical_and(row, [name in zone.classes for name in classes], out=row)
+        return stands
 
 
-def _on_edge(x: NDArray[np.float64], y: NDArray[np.float64], along: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """`[N]`: nearer than `EDGE` to any edge; `x`, `y` `[N, edges]` are seen from where each edge begins."""
-    squared = np.maximum((along**2).sum(axis=1), 1e-300)
-    reach = np.clip((x * along[:, 0] + y * along[:, 1]) / squared, 0.0, 1.0)
-    distance = np.hypot(x - reach * along[:, 0], y - reach * along[:, 1])
-    on: NDArray[np.bool_] = (distance <= EDGE).any(axis=1)
-    return on
+class Outlines:
+    """Polygons, each an array `[corners, 2]`."""
+
+    def __init__(self, polygons: Sequence[NDArray[np.float64]]) -> None:
+        self._count = len(polygons)
+        if polygons:
+            self._begin = np.concatenate(polygons)
+            self._end = np.concatenate([np.roll(each, -1, axis=0) for each in polygons])
+            self._along = self._end - self._begin
+            self._firsts = np.cumsum([0, *(len(each) for each in polygons[:-1])])
+            self._squared = np.maximum((self._along**2).sum(axis=1), 1e-300)
+
+    def around(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """`[polygons, N]`: whether a point lies in a polygon or on its edge; what it encloses twice is out.
+
+        Source: Shimrat, "Algorithm 112: Position of point relative to polygon", 1962: a ray to the right
+        crosses the outline an odd number of times.
+        """
+        if not self._count or not len(points):
+            return np.zeros((self._count, len(points)), np.bool_)
+        along = self._along
+        x, y = points[:, :1] - self._begin[:, 0], points[:, 1:] - self._begin[:, 1]
+        # Above one end of the edge and not the other: a ray through a corner meets one of its two edges.
+        # Their own numbers are compared, not differences that are rounded: so both edges of a corner agree.
+        straddled = (points[:, 1:] < self._begin[:, 1]) != (points[:, 1:] < self._end[:, 1])
+        left_of_edge = (along[:, 0] * y > along[:, 1] * x) == (along[:, 1] > 0)
+        odd = np.logical_xor.reduceat(straddled & left_of_edge, self._firsts, axis=1)
+        reach = np.clip((x * along[:, 0] + y * along[:, 1]) / self._squared, 0.0, 1.0)
+        on = np.hypot(x - reach * along[:, 0], y - reach * along[:, 1]) <= EDGE
+        inside: NDArray[np.bool_] = odd | np.logical_or.reduceat(on, self._firsts, axis=1)
+        return inside.T.copy()

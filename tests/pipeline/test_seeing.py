@@ -230,7 +230,7 @@ class TestAdopting:
         ({"zones": {"z": {"polygon": [[0, 0], [1, 1], [1, 0], [0, 1]]}}}, "crosses itself"),
         ({"zones": {"z": {"polygon": [[0, 0], [1, 1], [0.5, 0.5]]}}}, "an area is wanted"),
         ({"zones": {"z": {"polygon": LEFT_HALF, "mode": "exclude", "min_side_px": 9}}}, "exclude zone drops"),
-        ({"tracking": {"low_confidence": 0.6}}, "low_confidence 0.6 is above high_confidence 0.5"),
+        ({"tracking": {"low_confidence": 0.6}}, "low_confidence 0.6 is above high_confidence 0.4"),
     ],
 )
 def test_policy_that_makes_no_sense_is_refused_in_a_sentence(camera: dict[str, Any], message: str) -> None:

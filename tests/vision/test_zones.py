@@ -8,14 +8,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from agent.vision.zones import EDGE, ZoneShape, feet, inside, standing
+from agent.vision.zones import EDGE, Outlines, ZoneMap, ZoneShape, feet
 
 # Sixteenths: their products are exact in floating point, so that points lie on edges exactly.
 COORDINATE = st.integers(0, 16).map(lambda number: number / 16)
 POINT = st.tuples(COORDINATE, COORDINATE)
-ANYWHERE = st.tuples(st.floats(0, 1), st.floats(0, 1))
+# A billionth of a pixel is fine enough; numbers whose products vanish are left to themselves.
+ANY = st.floats(0, 1).map(lambda number: round(number, 12))
+ANYWHERE = st.tuples(ANY, ANY)
 SQUARE = np.array([[0.25, 0.25], [0.75, 0.25], [0.75, 0.75], [0.25, 0.75]])
+
+
+def inside(points: NDArray[np.float64], corners: NDArray[np.float64]) -> NDArray[np.bool_]:
+    told: NDArray[np.bool_] = Outlines([corners]).around(points)[0]
+    return told
 
 
 def lies_inside(point: tuple[float, float], corners: list[tuple[float, float]]) -> bool:
@@ -100,9 +108,8 @@ def test_the_foot_is_the_middle_of_the_lower_side() -> None:
 def test_a_zone_holds_for_its_classes_from_its_confidence_and_side_on(
     zone: ZoneShape, stands: list[bool]
 ) -> None:
-    told = standing(
-        [zone],
-        places=np.array([[0.5, 0.5], [0.3, 0.7], [0.9, 0.5]]),
+    told = ZoneMap([zone]).standing(
+        np.array([[0.5, 0.5], [0.3, 0.7], [0.9, 0.5]]),
         sides_px=np.array([39.0, 40.0, 80.0]),
         confidence=np.array([0.9, 0.4, 0.9], np.float32),
         classes=["person", "dog", "person"],
@@ -115,8 +122,15 @@ def test_no_zones_and_no_objects_are_nothing() -> None:
     nothing = np.empty(0)
     confidence = np.empty(0, np.float32)
     zone = ZoneShape("z", SQUARE)
-    assert standing([zone], places=nobody, sides_px=nothing, confidence=confidence, classes=[]).shape == (
-        1,
-        0,
-    )
-    assert standing([], places=nobody, sides_px=nothing, confidence=confidence, classes=[]).shape == (0, 0)
+    for zones in ([], [zone], [zone, zone]):
+        told = ZoneMap(zones).standing(nobody, sides_px=nothing, confidence=confidence, classes=[])
+        assert told.shape == (len(zones), 0)
+
+
+@given(st.lists(st.lists(POINT, min_size=3, max_size=5), min_size=1, max_size=4), st.lists(POINT, max_size=4))
+def test_many_polygons_are_told_apart(
+    polygons: list[list[tuple[float, float]]], points: list[tuple[float, float]]
+) -> None:
+    places = np.array(points, np.float64).reshape(-1, 2)
+    together = Outlines([np.array(corners) for corners in polygons]).around(places)
+    assert together.tolist() == [inside(places, np.array(corners)).tolist() for corners in polygons]

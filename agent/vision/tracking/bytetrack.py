@@ -58,7 +58,7 @@ class TrackingRules:
 
     keep_s: float = 2.0
     confirm: int = 2
-    high_confidence: float = 0.5
+    high_confidence: float = 0.4
     low_confidence: float = 0.1
     min_overlap: float = 0.2
 
