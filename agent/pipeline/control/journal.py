@@ -66,6 +66,17 @@ class Journal:
             return False
         return last.status in GIVEN_UP or (last.status == "partial" and document.version == version)
 
+    def is_behind(self, document: PolicyDocument, sha256: str) -> bool:
+        """`config/desired` says what it said before, and what was changed here is ahead of it."""
+        version, _ = self._in_force()
+        return (
+            self.kept.origin in {"patch", "local"}
+            and sha256 == self.kept.desired_sha256
+            and version is not None
+            and document.version < version
+            and document.version <= self.kept.floor
+        )
+
     def check(self, document: PolicyDocument, sha256: str) -> None:
         """The newest that ever was in force may come back, where Settings made it give way to an older one.
 

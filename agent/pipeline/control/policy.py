@@ -177,7 +177,10 @@ class PolicyControl:
             if self._record.journal.last(None, sha256) is None:  # it is read again at every connect
                 await self._record.fail(self._record.ended(None, sha256, "failed", error), "mqtt")
             return
-        await self._attempt(document, "mqtt")
+        if self._record.journal.is_behind(document, policy_sha256(document.policy)):
+            self._record.report(self._record.last_status)  # it comes at every connect
+        else:
+            await self._attempt(document, "mqtt")
 
     async def _attempt(self, document: PolicyDocument, origin: Origin) -> PolicyAttempt:
         record, version, sha256 = self._record, document.version, policy_sha256(document.policy)

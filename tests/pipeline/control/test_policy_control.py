@@ -208,6 +208,7 @@ async def test_old_versions_and_other_content_are_refused() -> None:
         # What is in force is desired again: all is well.
         here.control.want(payload(5))
         await until(lambda: here.report["status"] == "applied")
+        assert here.conditions[-1][0] == "ok"
 
 
 async def test_expired_document_is_refused_where_the_time_is_known() -> None:
@@ -304,6 +305,31 @@ async def test_patch_made_here_is_told_until_it_is_desired_too() -> None:
         assert here.report["desired_sha256"] == policy_sha256(TWO)
         here.control.want(payload(4))
         assert (await here.ended(4, "applied"))["diverged"] is False
+
+
+async def test_desired_policy_that_a_patch_is_ahead_of_is_no_stale_one_when_it_comes_again() -> None:
+    async with desk() as here:
+        here.control.want(payload(2, TWO))
+        await here.ended(2, "applied")
+        await here.control.submit(document(3), "patch")
+        here.control.want(payload(2, TWO))  # as at every connect
+        await here.control.submit(document(3), "patch")  # its turn comes after that
+        assert (here.report["status"], here.report["diverged"]) == ("applied", True)
+        assert here.report["attempts"][-1]["version"] == 3
+        assert here.conditions[-1][0] == "ok"
+        # It was never said before, so it is an old one:
+        here.control.want(payload(2))
+        assert (await here.ended(2, "failed"))["attempts"][-1]["code"] == Code.STALE
+
+
+async def test_after_a_reset_the_desired_policy_goes_before_what_was_changed_here() -> None:
+    async with desk() as here:
+        here.control.want(payload(2, TWO))
+        await here.ended(2, "applied")
+        await here.control.submit(document(3), "local")
+        await here.control.reset()
+        here.control.want(payload(2, TWO))
+        assert (await here.ended(2, "applied"))["diverged"] is False
 
 
 async def test_camera_that_goes_back_is_told_with_the_version_that_it_runs_by() -> None:
