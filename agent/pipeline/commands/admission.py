@@ -11,6 +11,9 @@ BYTES_PER_S: Final = 16_384.0
 BURST_BYTES: Final = 262_144.0
 """Reading 64 KiB of hostile JSON takes up to 0.1 s of a core: at this rate a fortieth of one."""
 
+SMALL_BYTES: Final = 2_048
+"""No larger than this, a command comes in also while large ones are owed: a person's ping gets through."""
+
 REFUSALS_PER_S: Final = 5.0
 BURST_REFUSALS: Final = 20.0
 
@@ -30,7 +33,7 @@ class Gate:
         """What to do with a command of `size` bytes that has come now."""
         self._commands.fill(now_ns)
         self._bytes.fill(now_ns)
-        if not (self._commands.has_one and self._bytes.has_one):
+        if not self._commands.has_one or (size > SMALL_BYTES and not self._bytes.has_one):
             return self.refuse(now_ns)
         self._commands.take()
         # The last one may be larger than what is left: it is owed. What is larger than allowed is not read.
