@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from agent.contract.canonical import canonical_json, sha256_of
+from agent.contract.conditions import check_condition
 from agent.contract.policy import FileCamera, ImagesCamera, Policy, PolicyDocument, RtspCamera
 from agent.contract.policy_text import parse_policy, read_policy_text
-from agent.contract.conditions import check_condition
 from agent.contract.schemas import schema_of
 
 SCHEMA = schema_of(PolicyDocument)
