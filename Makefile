@@ -1,12 +1,12 @@
 # What a person, and CI, calls. The work is in tools/; this says in which order.
 # Variables: PYTHON (which interpreter), FOR (seconds of the demo), ARGS (passed on), UPGRADE (of locks),
-# QUICK (short forms of faults), JOBS (faults at once: they mostly wait).
+# SECONDS (of fuzz), QUICK (short forms of faults), JOBS (faults at once: they mostly wait).
 
 SHELL = /bin/sh
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help venv venv-demo demo test check faults lint bench bench-delivery generate lock wheels-aarch64 clean
+.PHONY: help venv venv-demo demo test check faults fuzz lint bench bench-delivery generate lock wheels-aarch64 clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ check: lint ## Format, lint, types, import rings, docs and the fast tests
 faults: venv ## Harm real processes, and write docs/faults.md; QUICK=1 takes the short forms
 	$(BIN)/python -m pytest tests/faults -n $(or $(JOBS),4) --dist worksteal \
 		$(if $(QUICK),,--long) --faults-report docs/faults.md $(ARGS)
+
+fuzz: venv ## Send a node hostile documents for 2 minutes; SECONDS=10, or ARGS="--seed 7", says otherwise
+	$(BIN)/python -m tools.fuzz_control --seconds $(or $(SECONDS),120) $(ARGS)
 
 lint: venv ## The part of check that runs no test
 	$(BIN)/ruff format --check .

@@ -31,6 +31,7 @@ RATE_HZ: Final = 10
 FLOOD_S: Final = 12
 COMMANDS_PER_S: Final = 1_000
 DESIRED_PER_S: Final = 100
+HUGE_TO: Final = ("config/desired", "command/ping/huge", "ack/result")
 MOST_GROWTH_KB: Final = 20 << 10
 
 POLICY: Final = f"""\
@@ -129,9 +130,8 @@ class Attacker:
                 self.publish("config/desired", document, retain=True)
                 self.sent["desired"] += 1
             if number % COMMANDS_PER_S == 0:
-                for topic in ("config/desired", "command/ping/huge", "ack/result"):
-                    self.publish(topic, huge)
-                self.sent["huge"] += 3
+                self.publish(HUGE_TO[self.sent["huge"] % len(HUGE_TO)], huge)
+                self.sent["huge"] += 1
             ahead_s = began_s + number / COMMANDS_PER_S - time.monotonic()
             if ahead_s > 0.005:
                 over.wait(ahead_s)
