@@ -53,7 +53,7 @@ class StoringNode:
             on_condition=lambda *_about: None,
             on_inbound=self.keeping.receive,
             on_connected=lambda _outage: self.keeping.connected(),
-            subscriptions=self.keeping.subscriptions,
+            subscriptions=(topics.acks,),
             backoff_base_s=0.2,
             backoff_cap_s=0.5,
         )
