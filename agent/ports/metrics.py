@@ -1,0 +1,17 @@
+"""Figures for whoever looks after the node."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class Metrics(Protocol):
+    """Numbers for /metrics. Every thread may call; never blocks, never raises."""
+
+    def count(self, name: str, amount: float = 1, /, **labels: str) -> None: ...
+
+    def gauge(self, name: str, value: float, /, **labels: str) -> None: ...
+
+    def observe(self, name: str, seconds: float, /, **labels: str) -> None: ...
+
+    def observe_all(self, name: str, seconds: Sequence[float], /, **labels: str) -> None:
+        """`observe` each, for less."""
