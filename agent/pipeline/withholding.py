@@ -12,7 +12,7 @@ from agent.domain.scene import Sighting
 from agent.pipeline.seeing import Seen
 from agent.pipeline.token_bucket import TokenBucket
 from agent.vision.overlap import overlaps
-from agent.vision.tracking.assignment import best_pairs
+from agent.vision.tracking.assignment import CHOICES, best_pairs
 
 Cause = Literal["empty", "unchanged", "rate"]
 
@@ -105,7 +105,7 @@ def _alike(shown: tuple[Sighting, ...], told: list[Sighting]) -> bool:
         return False
     for kind, boxes in now.items():
         over = overlaps(np.array(boxes), np.array(before[kind])) - IN_PLACE
-        if len(best_pairs(over)) != max(over.shape):
+        if len(best_pairs(over, choices=CHOICES)) != max(over.shape):
             return False
     return True
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from agent.vision.tracking.assignment import best_pairs
+from agent.vision.tracking.assignment import CHOICES, best_pairs
 
 WORTH = st.tuples(st.integers(0, 6), st.integers(0, 6)).flatmap(
     lambda shape: arrays(
@@ -53,3 +53,18 @@ def test_many_rows_that_all_want_the_same_columns_are_decided() -> None:
     ranks = np.arange(120.0)
     worth = 1.0 + np.outer(ranks, ranks[::-1])  # the most in all where the larger goes with the larger
     assert best_pairs(worth) == [(row, 119 - row) for row in range(120)]
+
+
+@given(WORTH)
+def test_few_choices_are_the_best_of_each_row(worth: NDArray[np.float64]) -> None:
+    best = -np.sort(-worth, axis=1)[:, 1:2]
+    two = np.where(worth >= best, worth, 0.0) if worth.shape[1] > 1 else worth
+    if all(len(set(row)) == len(row) for row in worth.tolist()):
+        assert best_pairs(worth, choices=2) == best_pairs(two)
+
+
+def test_heap_of_three_hundred_is_decided() -> None:
+    worth = np.random.default_rng(1).uniform(0.5, 1.0, (300, 300))
+    pairs = best_pairs(worth, choices=CHOICES)
+    assert len(pairs) > 250
+    assert len({column for _, column in pairs}) == len(pairs)

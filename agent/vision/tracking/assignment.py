@@ -17,14 +17,23 @@ _FREE: Final = -1
 _UNREACHED: Final = (inf, _FREE)
 
 
-def best_pairs(worth: NDArray[np.float64]) -> list[tuple[int, int]]:
+CHOICES: Final = 8
+"""Enough for boxes of a picture. All of 300 in one heap would hold the event loop up for seconds."""
+
+
+def best_pairs(worth: NDArray[np.float64], *, choices: int | None = None) -> list[tuple[int, int]]:
     """Pairs (row, column) of the largest sum of `worth`, `[rows, columns]`, by row.
 
-    Each row and each column is in one pair at most; only pairs worth more than 0 are made.
+    Each row and each column is in one pair at most; only pairs worth more than 0 are made. Of each row only
+    the best `choices` columns are considered, the first of equal ones; None: all.
 
     Source: Edmonds, Karp, "Theoretical improvements in algorithmic efficiency for network flow problems",
     1972: shortest augmenting paths, by Dijkstra's algorithm over reduced costs that never become negative.
     """
+    if choices is not None and worth.shape[1] > choices:
+        others = np.argsort(-worth, axis=1, kind="stable")[:, choices:]
+        worth = worth.copy()
+        np.put_along_axis(worth, others, 0.0, axis=1)
     offers: list[list[tuple[int, float]]] = [[] for _ in range(len(worth))]
     for row, column in zip(*(axis.tolist() for axis in np.nonzero(worth > 0)), strict=True):
         offers[row].append((column, float(worth[row, column])))

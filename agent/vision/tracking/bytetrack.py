@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from agent.vision.overlap import overlaps
 from agent.vision.tracking import motion
-from agent.vision.tracking.assignment import best_pairs
+from agent.vision.tracking.assignment import CHOICES, best_pairs
 
 UNTRACKED: Final = 0
 """The number of what has no track that is confirmed."""
 
-MOST_TRACKED: Final = 500
+MOST_TRACKED: Final = 300
 """Of more objects in a frame only the strongest are tracked; of twice as many tracks only the latest kept."""
 
 # Source: ByteTrack's published code, which asks for more overlap where less else speaks for a match.
@@ -175,7 +175,8 @@ class _Matches:
         """Pair these, where more alike than `least`, so that all pairs together are alike the most."""
         rows = np.flatnonzero(tracks & ~self._taken)
         columns = np.flatnonzero(objects & (self.track_of == _NONE))
-        for row, column in best_pairs(self.alike[np.ix_(rows, columns)] - least):
+        worth = self.alike[np.ix_(rows, columns)] - least
+        for row, column in best_pairs(worth, choices=CHOICES):
             self._taken[rows[row]] = True
             self.track_of[columns[column]] = rows[row]
 
