@@ -11,6 +11,10 @@ EDGE: Final = 1e-9
 """What is no farther from an edge than this lies on it, as a fraction of the frame: far below a pixel."""
 
 
+# Points times edges, so that their numbers stay within a core's second-level cache.
+_BLOCK: Final = 16_384
+
+
 @dataclass(frozen=True, slots=True)
 class ZoneShape:
     """A polygon `[corners, 2]` in fractions of the frame, and whom it holds for; `classes` None: for all."""
@@ -73,8 +77,15 @@ class Outlines:
         Source: Shimrat, "Algorithm 112: Position of point relative to polygon", 1962: a ray to the right
         crosses the outline an odd number of times.
         """
-        if not self._count or not len(points):
-            return np.zeros((self._count, len(points)), np.bool_)
+        told = np.zeros((self._count, len(points)), np.bool_)
+        if self._count:
+            block = max(_BLOCK // len(self._along), 1)
+            for start in range(0, len(points), block):
+                told[:, start : start + block] = self._around(points[start : start + block]).T
+        return told
+
+    def _around(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """The same, `[N, polygons]`, for few points."""
         along = self._along
         x, y = points[:, :1] - self._begin[:, 0], points[:, 1:] - self._begin[:, 1]
         # Above one end of the edge and not the other: a ray through a corner meets one of its two edges.
@@ -85,4 +96,4 @@ class Outlines:
         reach = np.clip((x * along[:, 0] + y * along[:, 1]) / self._squared, 0.0, 1.0)
         on = np.hypot(x - reach * along[:, 0], y - reach * along[:, 1]) <= EDGE
         inside: NDArray[np.bool_] = odd | np.logical_or.reduceat(on, self._firsts, axis=1)
-        return inside.T.copy()
+        return inside

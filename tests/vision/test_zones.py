@@ -134,3 +134,12 @@ def test_many_polygons_are_told_apart(
     places = np.array(points, np.float64).reshape(-1, 2)
     together = Outlines([np.array(corners) for corners in polygons]).around(places)
     assert together.tolist() == [inside(places, np.array(corners)).tolist() for corners in polygons]
+
+
+def test_more_points_than_are_looked_at_at_once_are_told_the_same() -> None:
+    turns = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    circle = 0.5 + 0.4 * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    points = np.random.default_rng(1).uniform(0, 1, (1000, 2))
+    told = Outlines([circle, SQUARE]).around(points)
+    assert told[1].tolist() == ((points >= 0.25) & (points <= 0.75)).all(axis=1).tolist()
+    assert told[0].tolist() == [inside(points[row : row + 1], circle)[0] for row in range(len(points))]
