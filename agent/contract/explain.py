@@ -130,7 +130,9 @@ def _meaning(schema: Schema) -> str:
 
 def _wrong_length(details: ErrorDetails, spot: Spot, root: Schema) -> Problem:
     schema = spot.schema or {}
-    has = details["ctx"].get("actual_length", "none")
+    context = details["ctx"]
+    # Of what is far too long, pydantic does not say how long it is.
+    has = context.get("actual_length") or f"more than {context.get('max_length', 'enough')}"
     message = f"{wanted(schema, root)} is wanted here, and this has {has}"
     return Problem(message=message, path=spot.path, hint=_meaning(schema))
 
