@@ -8,8 +8,8 @@ WORK_S: Final = 0.001
 """Between two rests. Who computes in Python for longer keeps the event loop, and lanes with their next frame,
 waiting for the interpreter."""
 
-REST_S: Final = 0.01
-"""The longest rest while lanes are busy: what works so has a tenth of one core."""
+REST_S: Final = 0.02
+"""The longest rest while lanes are busy: what works so has a twentieth of one core."""
 
 
 class Rests:

@@ -27,7 +27,7 @@ from agent.ports import Clock, RuleCompiler
 
 BUDGET_S: Final = 30.0
 """So long a trial may take; what is not done by then is told as an error. While lanes work without a pause it
-has a tenth of one core."""
+has a twentieth of one core."""
 
 
 @dataclass(frozen=True, slots=True)
