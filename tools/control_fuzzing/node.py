@@ -12,7 +12,6 @@ from agent.adapters.policy_inbox import FilePolicyInbox
 from agent.adapters.policy_store import FilePolicyStore
 from agent.adapters.standing import FileStandingStore
 from agent.command_plane import CommandPlane
-from agent.contract.canonical import sha256_of
 from agent.contract.policy import PolicyDocument
 from agent.contract.topics import Topics
 from agent.control_plane import ControlPlane
@@ -191,10 +190,10 @@ class ControlledNode:
         """In force."""
         return self.control.policies.document
 
-    def settled(self) -> str:
-        """A hash of what the disk says is in force; the attempts that came to nothing do not count."""
+    def settled(self) -> tuple[object, str, int]:
+        """What the disk says is in force, and the floor; the attempts that came to nothing do not count."""
         kept = self.store.peek()
-        return sha256_of([kept.document, kept.origin, kept.floor])
+        return kept.document, kept.origin, kept.floor
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[list[asyncio.Task[None]]]:
