@@ -7,7 +7,6 @@ from random import SystemRandom
 import structlog
 
 from agent import __version__, assembly
-from agent.adapters import heap
 from agent.adapters.cel import CelRuleCompiler
 from agent.adapters.metrics.prometheus import PrometheusMetrics
 from agent.adapters.mqtt import MqttLink
@@ -27,32 +26,29 @@ from agent.control_plane import ControlPlane
 from agent.domain.ids import SourceName
 from agent.ending import Ending, Stages
 from agent.hindsight import Hindsight
+from agent.inference_plane import InferencePlane
 from agent.pipeline.announcements import Announcements
 from agent.pipeline.delivery import Delivery
 from agent.pipeline.eventing import Eventing, reports_of
 from agent.pipeline.handover import Handover
 from agent.pipeline.health import Health, Machine
-from agent.pipeline.inference import InferenceWorker
 from agent.pipeline.introduction import Introduction
 from agent.pipeline.keeping import Keeping
-from agent.pipeline.overload import Overload
 from agent.pipeline.renewal import Renewal
 from agent.pipeline.results import Result
 from agent.pipeline.ruling import Ruling
 from agent.pipeline.scheduler import FrameJob, Scheduler
 from agent.pipeline.seeing import Seeing, Seen
-from agent.pipeline.shadow import ShadowPlan, Shadows
+from agent.pipeline.shadow import ShadowPlan
 from agent.pipeline.sources import Sources
 from agent.pipeline.supervise import Ticks, measure_loop_lag
-from agent.pipeline.swap import Load, Models, ModelSwap
+from agent.pipeline.swap import Load, Models
 from agent.pipeline.timekeeping import Timekeeping
-from agent.pipeline.upgrading import Upgrading
 from agent.pipeline.withholding import Withholding
 from agent.policies import FirstPolicy, Policies
 from agent.ports import ControlVerifier, Inbound, ModelUpgrade, StandingStore
-from agent.serving.model_loading import digest_of
 from agent.settings import Settings
-from agent.staging import LaneStager, RunningLanes, ShadowStager
+from agent.staging import RunningLanes
 from agent.vitals import Vitals
 
 log = structlog.get_logger(__name__)
@@ -116,24 +112,7 @@ class Agent:
             heartbeat_s=policy.publish.heartbeat_s,
             config_version=document.version,
             scrub=scrub,
-            shadows=lambda: self.shadows.reports,
-        )
-        self.shadows = Shadows(
-            plans=shadows,
-            scheduler=self.scheduler,
-            clock=clock,
-            metrics=metrics,
-            on_condition=self.health.report,
-        )
-        self.worker = InferenceWorker(
-            scheduler=self.scheduler,
-            results=self.results,
-            lanes=lanes.plan.lanes,
-            clock=clock,
-            metrics=metrics,
-            ticks=self.ticks,
-            on_condition=self.health.report,
-            on_served=self._on_served,
+            shadows=lambda: self.inference.shadows.reports,
         )
         self.introduction = Introduction(
             like=info,
@@ -141,33 +120,23 @@ class Agent:
             topics=topics,
             announcements=self.announcements,
         )
-        self.swap = ModelSwap(
-            scheduler=self.scheduler,
-            models=models,
+        self.inference = InferencePlane(
+            settings=settings,
             policy=policy,
+            policies=policies,
+            models=models,
+            shadows=shadows,
+            lanes=lanes,
             load=load,
-            digest=lambda stanza: digest_of(stanza, settings),
-            suits=assembly.check_suits,
-            give_back=heap.trim,
-            on_condition=self.health.report,
-            on_swapped=self.introduction.tell,
-        )
-        self.upgrading = Upgrading(
             upgrades=upgrades,
             scheduler=self.scheduler,
-            on_condition=self.health.report,
-            on_replaced=self.swap.note_replaced,
-        )
-        self.overload = Overload(
-            scheduler=self.scheduler,
-            lanes=lanes.plan.lanes,
-            mode=policy.power.mode,
-            max_temperature_c=policy.power.max_temperature_c,
-            strain=assembly.strain(),
+            results=self.results,
             clock=clock,
             metrics=metrics,
-            ticks=self.ticks,
+            ticks=ticks,
             on_condition=self.health.report,
+            on_served=self._on_served,
+            on_swapped=self.introduction.tell,
         )
         self.ruling = Ruling(
             compiler=CelRuleCompiler(),
@@ -181,12 +150,12 @@ class Agent:
             on_condition=self.health.report,
             snapshot=self._ask_snapshot,
             set_rates=self.scheduler.ask_rates,
-            classes=lambda policy: assembly.classes_by_camera(policy, self.swap.serving),
+            classes=lambda policy: assembly.classes_by_camera(policy, self.inference.swap.serving),
         )
         self.ruling.config_version = document.version
         self.hindsight = Hindsight(
             policy=policy,
-            swap=self.swap,
+            swap=self.inference.swap,
             scheduler=self.scheduler,
             compiler=CelRuleCompiler(),
             check=policies.check,
@@ -267,7 +236,7 @@ class Agent:
         self.captures = Captures(
             settings=settings,
             sources=self.sources,
-            swap=self.swap,
+            swap=self.inference.swap,
             scheduler=self.scheduler,
             results=self.results,
             health=self.health,
@@ -281,33 +250,17 @@ class Agent:
             topics=topics,
             announcements=self.announcements,
             mark=self._mark,
-            swap=self.swap,
+            swap=self.inference.swap,
             sources=self.sources,
             captures=self.captures,
             keeping=self.keeping,
-            stagers=[
-                self.ruling,
-                ShadowStager(
-                    policy=policy,
-                    shadows=self.shadows,
-                    load=policies.load_shadows,
-                    on_condition=self.health.report,
-                ),
-                LaneStager(
-                    policy=policy,
-                    lanes=lanes,
-                    plan=policies.plan_lanes,
-                    swap=self.swap,
-                    worker=self.worker,
-                    overload=self.overload,
-                ),
-            ],
+            stagers=[self.ruling, *self.inference.stagers],
             followers=[
                 self.health,
                 self.eventing,
                 self.keeping,
                 self.delivery,
-                self.overload,
+                self.inference.overload,
                 *self.command.followers,
                 self.hindsight,
             ],
@@ -345,7 +298,7 @@ class Agent:
             self.sources.attach(lambda capture, name: group.create_task(capture, name=name))
             self.captures.start_all(self.control.policies.document.policy)
             stages: Stages = {
-                "inference": [group.create_task(self.worker.run(), name="inference")],
+                "inference": [group.create_task(self.inference.worker.run(), name="inference")],
                 "eventing": [
                     group.create_task(self.eventing.run(), name="eventing"),
                     group.create_task(self.ruling.run(), name="rules"),
@@ -353,13 +306,13 @@ class Agent:
                 "delivery": [group.create_task(self.delivery.run(), name="delivery")],
             }
             group.create_task(self.health.run(quiet), name="health")
-            group.create_task(self.overload.run(quiet), name="overload")
-            group.create_task(self.shadows.run(stop), name="shadow")
+            for name, beside in self.inference.coroutines(stop, quiet=quiet).items():
+                group.create_task(beside, name=name)
             group.create_task(self.vitals.watch(quiet), name="watchdog")
             group.create_task(self.timekeeping.run(stop), name="timekeeping")
             if self.renewal is not None:
                 group.create_task(self.renewal.run(stop), name="renewal")
-            upgrading = group.create_task(self.upgrading.run(), name="upgrading")
+            upgrading = group.create_task(self.inference.upgrade(), name="upgrading")
             control = [
                 group.create_task(coroutine, name=name)
                 for name, coroutine in {**self.control.coroutines(stop), **self.command.coroutines()}.items()
@@ -370,7 +323,7 @@ class Agent:
             outbox = group.create_task(self._outbox.ended(), name="outbox")
             if until_ended:
                 group.create_task(self.ending.when_captured(stages, stop), name="until-ended")
-            self.swap.tell()
+            self.inference.swap.tell()
             self._notifier.ready()
             log.info("agent.started", sources=list(self.sources.names), version=__version__)
             await stop.wait()
@@ -397,7 +350,6 @@ class Agent:
 
     def _on_served(self, job: FrameJob, results: Sequence[Result]) -> None:
         self.command.pictures.served(job, results)
-        self.shadows.offer(job, results)
 
     def _on_seen(self, seen: Seen) -> None:
         self.command.pictures.seen(seen)
