@@ -81,7 +81,7 @@ def main(
         picture.write_text(_picture(), encoding="utf-8")
         return
     environment, others = describe_machine(), OtherLoad()
-    seeds, duration_s = (range(2), 10.0) if quick else (range(20), 30.0)
+    seeds, duration_s = (range(2), 3.0) if quick else (range(20), 30.0)
     figures: dict[str, float] = {}
     for scenario in SCENARIOS:
         figures |= identities(scenario, seeds, duration_s)
@@ -109,11 +109,12 @@ def identities(scenario: Scenario, seeds: Sequence[int], duration_s: float) -> d
 
 def costs(rounds: int) -> dict[str, float]:
     """Microseconds a frame of 20 objects: tracking alone, and all of seeing with and without it."""
+    busy = list(sequence(seed=1, people=_OBJECTS + 2, duration_s=10.0))  # a tenth is missed
     return {
-        "track_us": _median_us(_track_all, rounds),
-        "see_us": _median_us(lambda: _see_all(zones=4, tracking={}), rounds),
-        "see_untracked_us": _median_us(lambda: _see_all(zones=4, tracking=None), rounds),
-        "see_bare_us": _median_us(lambda: _see_all(zones=0, tracking=None), rounds),
+        "track_us": _median_us(lambda: _track_all(busy), rounds),
+        "see_us": _median_us(lambda: _see_all(busy, zones=4, tracking={}), rounds),
+        "see_untracked_us": _median_us(lambda: _see_all(busy, zones=4, tracking=None), rounds),
+        "see_bare_us": _median_us(lambda: _see_all(busy, zones=0, tracking=None), rounds),
     }
 
 
@@ -132,21 +133,16 @@ def _step(tracker: ByteTracker, moment: Moment) -> Any:
     )
 
 
-def _busy() -> list[Moment]:
-    """Frames of about so many objects as costs are told for."""
-    return list(sequence(seed=1, people=_OBJECTS + 2, duration_s=20.0))
-
-
-def _track_all() -> list[float]:
+def _track_all(moments: Sequence[Moment]) -> list[float]:
     tracker, took = ByteTracker(TrackingRules()), []
-    for moment in _busy():
+    for moment in moments:
         began = time.perf_counter_ns()
         _step(tracker, moment)
         took.append((time.perf_counter_ns() - began) / 1e3)
     return took
 
 
-def _see_all(*, zones: int, tracking: dict[str, Any] | None) -> list[float]:
+def _see_all(moments: Sequence[Moment], *, zones: int, tracking: dict[str, Any] | None) -> list[float]:
     corners = [(0.1, 0.3), (0.9, 0.3), (0.95, 0.9), (0.5, 1.0), (0.05, 0.9)]
     camera = {
         "kind": "synthetic",
@@ -155,7 +151,7 @@ def _see_all(*, zones: int, tracking: dict[str, Any] | None) -> list[float]:
         "lines": {} if tracking is None else {"gate": {"points": [(0.5, 0.2), (0.5, 1.0)]}},
     }
     seeing, took = Seeing(Policy.model_validate({"sources": {_CAMERA: camera}})), []
-    for number, moment in enumerate(_busy()):
+    for number, moment in enumerate(moments):
         result = _result(moment, number)
         began = time.perf_counter_ns()
         seeing.see(result)

@@ -26,7 +26,7 @@ def test_the_command_writes_its_figures(tmp_path: Path) -> None:
     written = tmp_path / "tracking.json"
     run("--quick", "--json", str(written))
     told = json.loads(written.read_text())
-    assert told["figures"]["perfect_detector_idf1"] > 0.9
+    assert told["figures"]["perfect_detector_idf1"] > 0.8
     assert told["figures"]["track_us"] > 0
     assert told["environment"]["sequences"] == 2
 
