@@ -96,6 +96,11 @@ class CameraPart(SourcePart):
         """`overflow`, or what suits this kind of camera."""
         return self.overflow or "newest"
 
+    @property
+    def period_s(self) -> float | None:
+        """Seconds from frame to frame at least, by what is stated; None: nothing is."""
+        return None if self.fps is None else 1 / self.fps
+
 
 class FileCamera(CameraPart):
     """A video file."""
@@ -127,6 +132,10 @@ class ImagesCamera(CameraPart):
     @property
     def overflow_or_default(self) -> Literal["newest", "wait"]:
         return self.overflow or ("wait" if self.every_s == 0 else "newest")
+
+    @property
+    def period_s(self) -> float | None:
+        return max(self.every_s, super().period_s or 0.0)
 
 
 class NetworkCamera(CameraPart):

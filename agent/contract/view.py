@@ -108,8 +108,8 @@ class Tracking(Part):
         Field(
             gt=0,
             le=60,
-            description="Seconds that a track is kept without a sighting; more than the time between two "
-            "frames.",
+            description="Seconds that a track is kept without a sighting, and at least to the next frame; "
+            "several times the time between two frames.",
         ),
     ] = 2.0
     confirm: Annotated[

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent.contract.policy import Policy
-from agent.contract.sources import CameraPart, ImagesCamera, SensorPart, SystemSensor
+from agent.contract.sources import CameraPart, SensorPart, SystemSensor
 from agent.domain.ids import SourceName
 from agent.domain.rules.knowledge import SILENT_AFTER_S, Silence
 
@@ -53,10 +53,10 @@ def silence_of(policy: Policy) -> Silence:
     periods_s: dict[SourceName, float] = {}
     for name, stanza in policy.sources.items():
         match stanza:
-            case SystemSensor() | ImagesCamera():
+            case SystemSensor():
                 periods_s[SourceName(name)] = stanza.every_s
-            case CameraPart(fps=float(fps)):
-                periods_s[SourceName(name)] = 1 / fps
+            case CameraPart(period_s=float(period_s)):
+                periods_s[SourceName(name)] = period_s
     return Silence(
         {name: int(max(SILENT_AFTER_S, _PERIODS_MISSED * each) * 1e9) for name, each in periods_s.items()}
     )

@@ -40,6 +40,13 @@ def advice_on_policy(policy: Policy, settings: Settings, *, look_at_files: bool 
                 yield f"{where}.secret: over http its password can be read on the way"
         if isinstance(source, CameraPart) and source.model is None:
             yield f"{where}: it has no model, nothing is inferred"
+        if isinstance(source, CameraPart) and source.tracking is not None:
+            keep_s, period_s = source.tracking.keep_s, source.period_s or 0.0
+            if period_s > keep_s:
+                yield (
+                    f"{where}.tracking.keep_s: a frame comes every {period_s:g} s, and tracks are kept "
+                    f"{keep_s:g} s; who is missed in one frame has another number in the next"
+                )
 
 
 def _is_there(relative: str, settings: Settings) -> bool:

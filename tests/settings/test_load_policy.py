@@ -176,8 +176,6 @@ def test_advice_tells_what_is_probably_not_meant(settings: Settings) -> None:
     )
     said = "\n".join(advice_on_policy(policy, settings))
     for words in (
-        "rules: r",
-        "zones of clip",
         "models.n: no",
         "door.secret: over http",
         "clip.path",
@@ -185,6 +183,25 @@ def test_advice_tells_what_is_probably_not_meant(settings: Settings) -> None:
     ):
         assert words in said
     assert "a.mp4" not in "\n".join(advice_on_policy(policy, settings, look_at_files=False))
+
+
+@pytest.mark.parametrize(
+    ("stated", "is_told"),
+    [
+        ({"kind": "synthetic", "fps": 0.4}, True),
+        ({"kind": "synthetic", "fps": 2}, False),
+        ({"kind": "synthetic"}, False),
+        ({"kind": "images", "path": "a", "every_s": 5}, True),
+        ({"kind": "images", "path": "a", "every_s": 1, "fps": 0.1}, True),
+        ({"kind": "images", "path": "a", "every_s": 1}, False),
+    ],
+)
+def test_advice_tells_of_tracks_that_no_missed_frame_may_outlast(
+    settings: Settings, stated: dict[str, object], is_told: bool
+) -> None:
+    policy = Policy.model_validate({"sources": {"yard": {**stated, "tracking": {}}}})
+    said = "\n".join(advice_on_policy(policy, settings, look_at_files=False))
+    assert ("sources.yard.tracking.keep_s: a frame comes every" in said) is is_told
 
 
 def test_advice_on_settings_tells_of_plain_text_and_of_no_hosts(settings: Settings) -> None:

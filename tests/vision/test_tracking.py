@@ -64,7 +64,16 @@ def test_track_is_kept_for_seconds_whatever_the_rate(away_s: float, number: int)
     camera = Camera(TrackingRules(keep_s=2.0))
     camera.show(box(0.1))
     camera.show(box(0.1))
-    assert camera.show(box(0.1), after_s=away_s) == [number]
+    camera.show(after_s=away_s / 2)
+    assert camera.show(box(0.1), after_s=away_s / 2) == [number]
+
+
+@pytest.mark.parametrize("period_s", [2.5, 60.0, 3600.0])
+def test_who_was_in_the_frame_before_is_known_however_slow_the_camera_is(period_s: float) -> None:
+    camera = Camera(TrackingRules(keep_s=2.0))
+    assert [camera.show(box(0.1), after_s=period_s) for _ in range(4)] == [[UNTRACKED], [1], [1], [1]]
+    camera.show(after_s=period_s)
+    assert camera.show(box(0.1), after_s=period_s) == [UNTRACKED]
 
 
 def test_place_is_expected_by_speed_and_real_time() -> None:

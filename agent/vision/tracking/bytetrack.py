@@ -50,7 +50,8 @@ _TRACK: Final = np.dtype(
 class TrackingRules:
     """How sure the tracker wants to be.
 
-    A track is kept `keep_s` seconds without a sighting, and has a number after `confirm` sightings in a row.
+    A track is kept `keep_s` seconds without a sighting, and at least to the frame after its last one; it has
+    a number after `confirm` sightings in a row.
     Objects of `high_confidence` begin tracks and are matched first; those below it, down to `low_confidence`,
     only carry on confirmed tracks that nothing better goes with; weaker ones are not tracked. Matched is what
     overlaps the place expected by more than `min_overlap` (IoU), a weak one by more than a half.
@@ -155,8 +156,9 @@ class ByteTracker:
         self.given += len(due)
 
     def _fresh(self, at_ns: int) -> NDArray[np.void]:
-        """The tracks that were seen lately enough."""
-        fresh = self._tracks[at_ns - self._tracks["seen_ns"] <= self._keep_ns]
+        """The tracks that were seen lately enough, or in the frame before, however long ago that was."""
+        seen_ns, last_ns = self._tracks["seen_ns"], self._last_ns or at_ns
+        fresh = self._tracks[seen_ns >= min(last_ns, at_ns - self._keep_ns)]
         if len(fresh) > 2 * MOST_TRACKED:
             fresh = fresh[np.sort(np.argsort(-fresh["seen_ns"], kind="stable")[: 2 * MOST_TRACKED])]
         kept: NDArray[np.void] = fresh
