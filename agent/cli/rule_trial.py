@@ -11,6 +11,7 @@ from agent.contract.recorded import Readings
 from agent.domain.errors import Code, RefusedError
 from agent.domain.rules.engine import TICK_S, Engine
 from agent.domain.stamp import Stamp, rfc3339
+from agent.domain.stays import Stays
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from agent.domain.scene import Scene
 
 _TICK_NS = int(TICK_S * 1e9)
+
+_KEPT_NS = 60_000_000_000
+"""The most that `keep_s` can be."""
 
 
 @dataclass(slots=True)
@@ -139,25 +143,34 @@ def _by_the_wall(said: Scene | Readings) -> Scene | Readings:
 
 
 class _Dwelling:
-    """Since when each track has stood in its zones: messages tell the zones, not since when."""
+    """What messages do not tell: since when each track has stood in its zones. As the node reckons it."""
 
     def __init__(self) -> None:
-        self._since_ns: dict[SourceName, dict[tuple[int, str], int]] = defaultdict(dict)
+        self._stays: dict[SourceName, Stays] = defaultdict(Stays)
+        self._missed_ns: dict[SourceName, dict[int, int]] = defaultdict(dict)
 
     def since(self, scene: Scene) -> Scene:
         """The same scene with what was seen of its tracks before."""
-        before, now = self._since_ns[scene.source], scene.at.monotonic_ns
-        kept = {
-            (one.track, zone): before.get((one.track, zone), now)
-            for one in scene.objects
-            if one.track is not None
-            for zone in one.zones
-        }
-        self._since_ns[scene.source] = kept
+        stays, now_ns = self._stays[scene.source], scene.at.monotonic_ns
+        self._forget(scene)
         return replace(
             scene,
             objects=tuple(
-                replace(one, zones={zone: kept.get((one.track or 0, zone), now) for zone in one.zones})
+                replace(
+                    one,
+                    zones=dict.fromkeys(one.zones, now_ns)
+                    if one.track is None
+                    else stays.since(one.track, one.zones, now_ns),
+                )
                 for one in scene.objects
             ),
         )
+
+    def _forget(self, scene: Scene) -> None:
+        """Tracks that no node would have kept for so long: their numbers are given anew after a restart."""
+        stays, now_ns = self._stays[scene.source], scene.at.monotonic_ns
+        there = {one.track for one in scene.objects}
+        before = self._missed_ns[scene.source]
+        missed = {track: before.get(track, now_ns) for track in stays.tracks if track not in there}
+        self._missed_ns[scene.source] = missed
+        stays.keep_only([each for each in stays.tracks if now_ns - missed.get(each, now_ns) <= _KEPT_NS])

@@ -2,18 +2,15 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.contract.view import Line, Tracking
 from agent.domain.detections import Detections
+from agent.domain.stays import Stays
 from agent.vision.lines import LineShape, LineWatch, Passage
 from agent.vision.tracking import UNTRACKED, ByteTracker, Stillness, TrackingRules
-
-BRIEF_NS: Final = 1_000_000_000
-"""Who leaves a zone and is back within a second has not left: boxes tremble at edges, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +34,7 @@ class Following:
         self._tracker = ByteTracker(_rules(tracking), given=given)
         self._stillness = Stillness(after_s=tracking.still_after_s)
         self._lines, self._watch = dict(lines), _watch(lines)
-        self._stays: dict[int, _Stay] = {}
+        self._stays = Stays()
 
     @property
     def given(self) -> int:
@@ -85,9 +82,7 @@ class Following:
             numbers=tuple(number or None for number in numbers.tolist()),
             moves=tuple(moves.get(index, True) for index in range(len(found))),
             zones=tuple(
-                self._stays.setdefault(number, _Stay()).since(names, at_ns)
-                if number
-                else dict.fromkeys(names, at_ns)
+                self._stays.since(number, names, at_ns) if number else dict.fromkeys(names, at_ns)
                 for number, names in zip(numbers.tolist(), zones, strict=True)
             ),
             passages=tuple(
@@ -97,34 +92,12 @@ class Following:
 
     def forget_zones(self, names: Collection[str]) -> None:
         """Who stands in these has not stood there before."""
-        for stay in self._stays.values():
-            stay.forget(names)
+        self._stays.forget_zones(names)
 
     def _forget(self, alive: Collection[int]) -> None:
         self._watch.keep_only(alive)
         self._stillness.keep_only(alive)
-        self._stays = {number: stay for number, stay in self._stays.items() if number in alive}
-
-
-class _Stay:
-    """Since when one track has stood in its zones."""
-
-    def __init__(self) -> None:
-        self._last_seen_ns = 0
-        self._stood: dict[str, tuple[int, int]] = {}  # zone: since when, and when last
-
-    def since(self, zones: Sequence[str], at_ns: int) -> dict[str, int]:
-        for zone in zones:
-            began_ns, last_ns = self._stood.get(zone, (at_ns, at_ns))
-            # A track that was out of sight in between is taken to have stayed where it was.
-            stayed = last_ns == self._last_seen_ns or at_ns - last_ns <= BRIEF_NS
-            self._stood[zone] = (began_ns if stayed else at_ns, at_ns)
-        self._last_seen_ns = at_ns
-        return {zone: self._stood[zone][0] for zone in zones}
-
-    def forget(self, zones: Collection[str]) -> None:
-        for zone in zones:
-            self._stood.pop(zone, None)
+        self._stays.keep_only(alive)
 
 
 def _rules(tracking: Tracking) -> TrackingRules:

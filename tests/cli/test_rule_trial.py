@@ -1,0 +1,102 @@
+"""Rules tried on recorded messages come to what the node itself came to."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any, Final
+
+import pytest
+
+from agent.adapters.cel import CelRuleCompiler
+from agent.cli.rule_trial import TriedEvent, of_one_node, try_rules
+from agent.contract.objects import to_objects
+from agent.contract.payloads import encode, stream_head
+from agent.contract.policy import Policy
+from agent.contract.recorded import read_recording
+from agent.contract.topics import Topics
+from agent.domain.rules.engine import Engine
+from agent.domain.rules.prepared import RuleBook
+from agent.domain.stamp import Stamp
+from agent.pipeline.frame_message import frame_message
+from agent.pipeline.results import FrameResult
+from agent.pipeline.rulebook import prepare
+from agent.pipeline.seeing import Seeing
+from tests.pipeline.test_seeing import LEFT_HALF, frame
+
+WALL_NS: Final = 1_700_000_000_000_000_000
+INSIDE, OUTSIDE = (0.45, 0.5), (0.55, 0.5)
+
+
+def policy_of(**rules: Any) -> Policy:
+    door = {"kind": "synthetic", "tracking": {}, "zones": {"hall": {"polygon": LEFT_HALF}}}
+    return Policy.model_validate({"sources": {"door": door}, "rules": rules})
+
+
+def book_of(policy: Policy) -> RuleBook:
+    return prepare(policy, compiler=CelRuleCompiler()).book
+
+
+def walked(*steps: tuple[float, float] | None) -> list[FrameResult]:
+    """A tenth of a second each; None: he is not found in this one."""
+    frames = []
+    for step, place in enumerate(steps):
+        result = frame(*(() if place is None else (place,)), at_s=1 + step / 10, number=step)
+        at_ns = result.captured.monotonic_ns
+        frames.append(
+            FrameResult(
+                **{key: getattr(result, key) for key in FrameResult.__slots__ if key != "captured"},
+                captured=Stamp(WALL_NS + at_ns, at_ns),
+            )
+        )
+    return frames
+
+
+def on_the_node(policy: Policy, frames: list[FrameResult]) -> tuple[list[TriedEvent], list[bytes]]:
+    """The events as the node has them, and the messages that it sends meanwhile."""
+    seeing, numbers, messages = Seeing(policy), count(1), []
+    begin = frames[0].captured
+    engine = Engine(now=begin, new_id=lambda: str(next(numbers)))
+    changes = engine.adopt(book_of(policy), begin)
+    for result in frames:
+        seen = seeing.see(result)
+        changes += engine.on_scene(seen.scene, result.captured)
+        head = stream_head(Topics("plant", "n1"), result.captured, synced=True, boot="b")
+        told = to_objects(
+            seen.result.detections,
+            result.model.class_names,
+            width_px=result.width_px,
+            height_px=result.height_px,
+            sightings=seen.scene.objects,
+        )
+        message = frame_message(seen.result, head=head, objects=told, config_version=1, now=result.captured)
+        messages.append(encode(message))
+    events: dict[str, TriedEvent] = {}
+    for change in changes:
+        if change.phase == "begin":
+            events[change.event] = TriedEvent(change.rule, change.began, dict(change.values))
+        elif change.phase == "end":
+            events[change.event].ended, events[change.event].reason = change.ended, change.reason
+    return list(events.values()), messages
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [INSIDE] * 40,
+        [*[INSIDE] * 20, None, *[INSIDE] * 20],
+        [*[INSIDE] * 20, *[None] * 15, *[INSIDE] * 20],
+        [*[INSIDE] * 20, *[OUTSIDE] * 3, *[INSIDE] * 20],
+        [*[INSIDE] * 20, *[OUTSIDE] * 15, *[INSIDE] * 20],
+        [*[INSIDE] * 20, *[OUTSIDE] * 3, None, *[OUTSIDE] * 3, *[INSIDE] * 40],
+        [*[INSIDE] * 20, *[None] * 80, *[INSIDE] * 20],
+    ],
+    ids=["stays", "missed once", "hidden", "trembles", "leaves", "leaves while hidden", "is lost"],
+)
+def test_dwelling_is_what_it_was_on_the_node(steps: list[tuple[float, float] | None]) -> None:
+    policy = policy_of(
+        long={"when": 'dwell("person", zone="hall") > 1.5'}, longer={"when": 'dwell(zone="hall") > 3'}
+    )
+    live, messages = on_the_node(policy, walked(*steps))
+    trial = try_rules(book_of(policy), of_one_node(read_recording(messages), None))
+    assert live
+    assert list(trial.events) == live
