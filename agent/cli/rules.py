@@ -61,22 +61,24 @@ def try_on_messages(
     book = prepare(document.policy, compiler=CelRuleCompiler()).book
     try:
         with messages_file.open("rb") as lines:
-            trial = try_rules(book, of_one_node(read_recording(lines), node))
+            recording = read_recording(lines)
+        trial = try_rules(book, of_one_node(recording.messages, node))
     except OSError as error:
         _fail(f"{messages_file} cannot be read: {error.strerror}", os.EX_NOINPUT)
     except RefusedError as error:
-        _fail(f"{messages_file}: {error.message}", os.EX_DATAERR)
+        _fail(f"{messages_file}: {error.message} ({error.code})", os.EX_DATAERR)
     if as_json:
-        _print_json(trial)
+        _print_json(trial, recording.skipped)
     else:
-        _print_table(trial)
+        _print_table(trial, recording.skipped)
 
 
-def _print_json(trial: Trial) -> None:
+def _print_json(trial: Trial, skipped: int) -> None:
     from agent.domain.stamp import rfc3339
 
     told = {
         "messages": trial.messages,
+        "skipped_lines": skipped,
         "from": None if trial.first is None else rfc3339(trial.first.wall_ns),
         "to": None if trial.last is None else rfc3339(trial.last.wall_ns),
         "events": [event.as_json() for event in trial.events],
@@ -86,7 +88,7 @@ def _print_json(trial: Trial) -> None:
     print(json.dumps(told, ensure_ascii=False))
 
 
-def _print_table(trial: Trial) -> None:
+def _print_table(trial: Trial, skipped: int) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -118,6 +120,8 @@ def _print_table(trial: Trial) -> None:
         print(f"warning: the policy has no source {source}; its messages say nothing to the rules")
     for rule, why in trial.troubles.items():
         print(f"warning: rule {rule}: {why}")
+    if skipped:
+        print(f"warning: lines skipped: {skipped}; they are no text or no JSON, as pictures are")
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -1,7 +1,7 @@
 """Messages that somebody recorded from the broker, one a line, as values again."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -39,23 +39,55 @@ class Recorded:
     said: Scene | Readings
 
 
-def read_recording(lines: Iterable[bytes]) -> Iterator[Recorded]:
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """`skipped`: so many lines are no text or no JSON, as pictures are that were recorded along."""
+
+    messages: tuple[Recorded, ...]
+    skipped: int
+
+
+def read_recording(lines: Iterable[bytes]) -> Recording:
     """The detections and telemetry among `lines`; what else was recorded is left out.
 
     A line is what `mosquitto_sub` prints with `-F %j`, `-F %J`, `-F '%t %p'` or `-F %p`.
 
     Raises:
-        RefusedError: a line is none of these, with its number.
+        RefusedError: no line can be read (`E_JSON`), or one is of detections or telemetry, but not as a node
+            tells them (`E_SCHEMA`); with its number.
     """
+    messages: list[Recorded] = []
+    skipped: list[tuple[int, str]] = []
+    some = 0
     for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                recorded = _message(_payload(line))
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                why = "it is no message of a node" if isinstance(error, ValidationError) else str(error)
-                raise RefusedError(f"line {number} cannot be read: {why}", code=Code.JSON) from error
-            if recorded is not None:
-                yield recorded
+        if not line.strip():
+            continue
+        some += 1
+        try:
+            said = _payload(line)
+        except (ValueError, RecursionError) as error:
+            skipped.append((number, str(error)))
+            continue
+        try:
+            message = _message(said)
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            raise RefusedError(f"line {number} cannot be read: {_why(error)}", code=Code.SCHEMA) from error
+        if message is not None:
+            messages.append(message)
+    if skipped and len(skipped) == some:
+        number, why = skipped[0]
+        raise RefusedError(f"line {number} cannot be read: {why}, nor can any other", code=Code.JSON)
+    return Recording(tuple(messages), len(skipped))
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case ValidationError():
+            return "it is no message of a node"
+        case KeyError():
+            return f"it has no {error}"
+        case _:
+            return str(error)
 
 
 def _payload(line: bytes) -> Mapping[str, Any] | None:

@@ -97,6 +97,6 @@ def test_dwelling_is_what_it_was_on_the_node(steps: list[tuple[float, float] | N
         long={"when": 'dwell("person", zone="hall") > 1.5'}, longer={"when": 'dwell(zone="hall") > 3'}
     )
     live, messages = on_the_node(policy, walked(*steps))
-    trial = try_rules(book_of(policy), of_one_node(read_recording(messages), None))
+    trial = try_rules(book_of(policy), of_one_node(read_recording(messages).messages, None))
     assert live
     assert list(trial.events) == live

@@ -113,10 +113,20 @@ def test_of_several_nodes_one_is_chosen(folder: Path) -> None:
     assert tried(folder, lines, "--node", "plant/n1").returncode == 0
 
 
+def test_what_is_no_json_is_skipped_and_counted(folder: Path) -> None:
+    lines = [seen(1, 1), "edge/v1/plant/n1/detections/door {", seen(2, 1)]
+    done = tried(folder, lines)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("warning: lines skipped: 1; they are no text or no JSON, as pictures are\n")
+    told = json.loads(tried(folder, lines, "--json").stdout)
+    assert (told["messages"], told["skipped_lines"]) == (2, 1)
+
+
 def test_what_cannot_be_read_is_refused(folder: Path) -> None:
-    done = tried(folder, [seen(1, 1), "edge/v1/plant/n1/detections/door {"])
+    done = tried(folder, [seen(1, 1), seen(2, 1, time="yesterday")])
     assert done.returncode == os.EX_DATAERR
     assert done.stderr.startswith("nanofleet: messages: line 2 cannot be read: ")
+    assert done.stderr.endswith("(E_SCHEMA)\n")
     gone = run(folder, "rules", "test", "--policy", "policy.yaml", "--messages", "nowhere")
     assert (gone.returncode, gone.stderr) == (
         66,

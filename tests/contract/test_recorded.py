@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agent.contract.recorded import Readings, read_recording
-from agent.domain.errors import RefusedError
+from agent.domain.errors import Code, RefusedError
 from agent.domain.scene import Scene
 
 HEAD = {
@@ -69,7 +69,7 @@ def envelope(payload: Any) -> str:
     ids=["%p", "%t %p", "%j", "%J"],
 )
 def test_every_way_of_printing_is_read(printed: Any) -> None:
-    (seen,) = read_recording([printed(DETECTIONS).encode()])
+    (seen,) = read_recording([printed(DETECTIONS).encode()]).messages
     assert seen.node == "plant/n1"
     assert isinstance(seen.said, Scene)
     assert (seen.said.source, seen.said.at.monotonic_ns) == ("door", 8_000_000_000)
@@ -79,7 +79,7 @@ def test_every_way_of_printing_is_read(printed: Any) -> None:
 
 
 def test_telemetry_keeps_the_moments_of_its_readings() -> None:
-    (heard,) = read_recording([json.dumps(TELEMETRY).encode()])
+    (heard,) = read_recording([json.dumps(TELEMETRY).encode()]).messages
     assert isinstance(heard.said, Readings)
     (reading,) = heard.said.readings
     assert (reading.name, reading.value, reading.at.monotonic_ns) == ("x", 1.5, 7_500_000_000)
@@ -96,21 +96,43 @@ def test_what_is_neither_is_left_out() -> None:
         envelope("ÿØÿà"),
         "edge/v1/plant/n1/snapshots/door binary",
     ]
-    assert list(read_recording(line.encode() for line in lines)) == []
+    recording = read_recording(line.encode() for line in lines)
+    assert (recording.messages, recording.skipped) == ((), 0)
+
+
+PICTURE = b"edge/v1/plant/n1/snapshots/door \xff\xd8\xff\xe0\x00\x10JFIF\n\x80\x81\nabc {\n{garbage"
+
+
+@pytest.mark.parametrize(
+    ("broken", "lines"),
+    [
+        (PICTURE, 4),
+        (b'{"v": 1, "source"', 1),
+        (b"\xff\xfe", 1),
+        (b"{" + b" " * (2 << 20) + b"}", 1),
+        (b'{"v":1,"source":"a","objects":' + b"[" * 100_000, 1),
+        (b'{"n": ' + b"1" * 10_000 + b"}", 1),
+    ],
+)
+def test_a_line_that_is_no_json_is_skipped_and_counted(broken: bytes, lines: int) -> None:
+    good = json.dumps(DETECTIONS).encode()
+    recording = read_recording([good, *broken.split(b"\n"), good])
+    assert len(recording.messages) == 2
+    assert recording.skipped == lines
+    with pytest.raises(RefusedError, match=r"line 1 cannot be read: .* nor can any other") as refused:
+        read_recording([broken.split(b"\n")[0]])
+    assert refused.value.code == Code.JSON
 
 
 @pytest.mark.parametrize(
     "broken",
     [
-        b'{"v": 1, "source"',
-        b"\xff\xfe",
-        json.dumps({**DETECTIONS, "objects": [{"class": "person"}]}).encode(),
-        json.dumps({**DETECTIONS, "time": "yesterday"}).encode(),
-        json.dumps({key: each for key, each in DETECTIONS.items() if key != "monotonic_ms"}).encode(),
-        b"{" + b" " * (2 << 20) + b"}",
-        b'{"v":1,"source":"a","objects":' + b"[" * 100_000,
+        {**DETECTIONS, "objects": [{"class": "person"}]},
+        {**DETECTIONS, "time": "yesterday"},
+        {key: each for key, each in DETECTIONS.items() if key != "monotonic_ms"},
     ],
 )
-def test_a_line_that_cannot_be_read_is_named(broken: bytes) -> None:
-    with pytest.raises(RefusedError, match="line 2 cannot be read"):
-        list(read_recording([json.dumps(DETECTIONS).encode(), broken]))
+def test_a_message_as_no_node_tells_it_is_named(broken: Any) -> None:
+    with pytest.raises(RefusedError, match="line 2 cannot be read") as refused:
+        read_recording([json.dumps(DETECTIONS).encode(), json.dumps(broken).encode()])
+    assert refused.value.code == Code.SCHEMA
