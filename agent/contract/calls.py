@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 from agent.contract.vocabulary import CameraWords, Vocabulary
 from agent.contract.words import listed, nearest
 from agent.domain.ids import SourceName
+from agent.domain.rules.crossings import MOST_WITHIN_S
 from agent.domain.rules.features import (
     AgeOf,
     Count,
@@ -19,8 +20,6 @@ from agent.domain.rules.features import (
     LastScore,
 )
 from agent.domain.rules.prepared import FaultyConditionError
-
-_MOST_WITHIN_S: Final = 3600.0
 
 Value = TypeVar("Value", str, float, bool)
 
@@ -134,6 +133,10 @@ def _count(call: Call) -> Feature:
     zone = call.take("zone", str)
     moving = call.take("moving", bool)
     least = call.take("min_confidence", float)
+    if least is not None and not 0 <= least <= 1:
+        raise FaultyConditionError(
+            f"min_confidence is a fraction from 0 to 1, and nothing is ever {least:g}", at=call.at
+        )
     sources = tuple(cameras) if zone is None else call.with_zone(cameras, zone)
     return Count(
         sources=sources if moving is None else call.tracked(cameras, sources),
@@ -161,8 +164,8 @@ def _crossed(call: Call) -> Feature:
         call.one_of("direction", direction, ("forward", "backward"), "direction")
     within_s = call.take("within_s", float)
     within_s = 1.0 if within_s is None else within_s
-    if not 0 < within_s <= _MOST_WITHIN_S:
-        raise FaultyConditionError(f"within_s is above 0 and at most {_MOST_WITHIN_S:g}", at=call.at)
+    if not 0 < within_s <= MOST_WITHIN_S:
+        raise FaultyConditionError(f"within_s is above 0 and at most {MOST_WITHIN_S:g}", at=call.at)
     return Crossed(
         sources=call.tracked(cameras, sources),
         line=line,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from agent.contract.canonical import sha256_of
 from agent.contract.policy import Policy
@@ -11,8 +12,10 @@ from agent.contract.translation import translate
 from agent.contract.vocabulary import Vocabulary, silence_of, vocabulary_of
 from agent.domain.errors import Code, RefusedError
 from agent.domain.ids import SourceName, Stream
+from agent.domain.rules.features import Feature
 from agent.domain.rules.machine import Timing
 from agent.domain.rules.prepared import Condition, FaultyConditionError, PreparedRule, RuleBook
+from agent.domain.rules.questions import MOST_QUESTIONS
 from agent.ports import RuleCompiler
 
 
@@ -59,10 +62,13 @@ def prepare_what_can(policy: Policy, *, compiler: RuleCompiler) -> tuple[Prepare
     """The same without the rules that cannot serve, and what is wrong with each of these."""
     words = vocabulary_of(policy)
     rules: dict[str, PreparedRule] = {}
+    asked: set[Feature] = set()
     refused: list[RuleRefusedError] = []
     for name, stanza in policy.rules.items():
         try:
-            rules[name] = _prepare(name, stanza, words, compiler)
+            rule = _prepare(name, stanza, words, compiler)
+            asked |= _questions_of(rule, asked)
+            rules[name] = rule
         except RuleRefusedError as error:
             refused.append(error)
     prepared = Prepared(
@@ -94,6 +100,23 @@ def _prepare(name: str, stanza: Rule, words: Vocabulary, compiler: RuleCompiler)
         ),
         schedule=None if stanza.schedule is None else stanza.schedule.schedule(),
     )
+
+
+def _questions_of(rule: PreparedRule, asked: set[Feature]) -> set[Feature]:
+    """What the rule asks, if that is not too much beside what is `asked` already."""
+    questions: set[Feature] = set()
+    for key, condition in (("when", rule.when), ("until", rule.until)):
+        if condition is not None:
+            questions.update(condition.features.values())
+            if len(asked | questions) > MOST_QUESTIONS:
+                raise RuleRefusedError(rule.name, key, FaultyConditionError(_TOO_MANY))
+    return questions
+
+
+_TOO_MANY: Final = (
+    f"with this rule all rules together ask more than {MOST_QUESTIONS} different questions; equal ones count "
+    "once"
+)
 
 
 def _condition(text: str, words: Vocabulary, compiler: RuleCompiler) -> Condition:

@@ -21,5 +21,6 @@ def test_rules_are_measured(tmp_path: Path) -> None:
     figures = json.loads(file.read_text())["figures"]
     assert figures["rules"] == 100
     assert figures["events_per_s"] > 0
-    # Far above the goal, for a machine that does other work meanwhile.
-    assert 0 < figures["percent_of_one_core"] < 50
+    # CPU time, of which other work on the machine changes little; the goal is 5.
+    assert 0 < figures["percent_of_one_core"] < 10
+    assert 0 < figures["limit_ms_per_frame"] < 10

@@ -101,6 +101,7 @@ def test_equal_questions_are_asked_once_and_numbers_become_floating() -> None:
         ("count('dog', class='dog') > 1", "is told the class twice", 19),
         ("count(5) > 1", "class of count is a text, not 5.0", 6),
         ("count(min_confidence='x') > 1", "min_confidence of count is a number", 21),
+        ("count(min_confidence=7) > 1", "min_confidence is a fraction from 0 to 1, and nothing is ever 7", 0),
         ("count(count()) > 1", "takes only fixed values", 6),
         ("count('a' 'b') > 1", "a comma or ) is wanted", 9),
         ("count('a\\n') > 1", "takes only fixed values", 6),

@@ -12,7 +12,9 @@ from agent.adapters.cel import CelRuleCompiler
 from agent.contract.policy import Policy
 from agent.contract.rules import Rule
 from agent.domain.errors import Code
+from agent.domain.rules.questions import MOST_QUESTIONS
 from agent.pipeline.rulebook import RuleRefusedError, prepare, prepare_what_can
+from benchmarks.rules_at_their_limit import at_their_limit
 
 SOURCES = {
     "door": {"kind": "synthetic", "zones": {"hall": {"polygon": [[0, 0], [1, 0], [1, 1]]}}},
@@ -85,6 +87,32 @@ def test_what_is_built_to_run_for_ever_is_refused_at_once(kind: str) -> None:
     _, refused = prepare_what_can(policy(a=HOSTILE[kind]), compiler=CelRuleCompiler())
     assert len(refused) == 1
     assert time.process_time() - began_s < 0.5
+
+
+LINED = {
+    "door": {"kind": "synthetic", "tracking": {}, "lines": {"gate": {"points": [[0, 0], [1, 1]]}}},
+}
+
+
+def asking(questions: range) -> str:
+    return " || ".join(f'crossed("gate", within_s={1000 + number}) > 9' for number in questions)
+
+
+def test_all_rules_together_ask_only_so_much_and_who_asks_more_is_refused_by_name() -> None:
+    conditions = {f"r{place}": asking(range(place, place + 20)) for place in range(0, MOST_QUESTIONS, 20)}
+    full = policy(**conditions, again=asking(range(30))).model_copy(
+        update={"sources": Policy.model_validate({"sources": LINED}).sources}
+    )
+    assert len(prepare(full, compiler=CelRuleCompiler()).book.rules) == len(full.rules)
+    more = {**full.rules, "more": Rule.model_construct(when="true", until=asking(range(990, 991)))}
+    with pytest.raises(RuleRefusedError, match="more than 500 different questions") as refused:
+        prepare(full.model_copy(update={"rules": more}), compiler=CelRuleCompiler())
+    assert (refused.value.name, refused.value.path) == ("more", "/policy/rules/more/until")
+
+
+def test_what_a_policy_of_hostile_questions_costs_is_bounded() -> None:
+    figures = at_their_limit(busy_s=600)
+    assert figures["limit_ms_per_frame"] < 10
 
 
 PIECES = st.sampled_from(

@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 
 from agent.domain.ids import SourceName
 from agent.domain.rules.knowledge import Knowledge
-from agent.domain.scene import Direction, Sighting
+from agent.domain.scene import Direction
 
 Scalar = float | bool | str
 
@@ -46,17 +46,16 @@ class Count:
     samples: ClassVar[Sequence[Scalar]] = _NUMBERS
 
     def answer(self, known: Knowledge, now_ns: int) -> Scalar | None:
-        scenes = [scene for source in self.sources if (scene := known.scene(source, now_ns)) is not None]
+        scenes = [scene for source in self.sources if (scene := known.census(source, now_ns)) is not None]
         if not scenes:
             return None
-        return float(sum(self._counts(one) for scene in scenes for one in scene.objects))
-
-    def _counts(self, one: Sighting) -> bool:
-        return (
-            (self.class_name is None or one.class_name == self.class_name)
-            and one.confidence >= self.min_confidence
-            and (self.zone is None or self.zone in one.zones)
-            and (self.moving is None or one.moves == self.moving)
+        return float(
+            sum(
+                scene.count(
+                    self.class_name, self.zone, moving=self.moving, min_confidence=self.min_confidence
+                )
+                for scene in scenes
+            )
         )
 
 
@@ -72,16 +71,10 @@ class Dwell:
     samples: ClassVar[Sequence[Scalar]] = _NUMBERS
 
     def answer(self, known: Knowledge, now_ns: int) -> Scalar | None:
-        scenes = [scene for source in self.sources if (scene := known.scene(source, now_ns)) is not None]
+        scenes = [scene for source in self.sources if (scene := known.census(source, now_ns)) is not None]
         if not scenes:
             return None
-        longest_ns = 0
-        for scene in scenes:
-            for one in scene.objects:
-                if self.class_name is None or one.class_name == self.class_name:
-                    since_ns = one.zones.get(self.zone, scene.at.monotonic_ns)
-                    longest_ns = max(longest_ns, scene.at.monotonic_ns - since_ns)
-        return longest_ns / 1e9
+        return max(scene.longest_ns(self.class_name, self.zone) for scene in scenes) / 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +91,14 @@ class Crossed:
     samples: ClassVar[Sequence[Scalar]] = _NUMBERS
 
     def answer(self, known: Knowledge, now_ns: int) -> Scalar | None:
-        if all(known.scene(source, now_ns) is None for source in self.sources):
+        if all(known.census(source, now_ns) is None for source in self.sources):
             return None
         since_ns = now_ns - self.within_ns
         return float(
             sum(
-                crossing.line == self.line
-                and (self.class_name is None or crossing.class_name == self.class_name)
-                and (self.direction is None or crossing.direction == self.direction)
+                crossings.count(self.line, self.class_name, self.direction, since_ns=since_ns)
                 for source in self.sources
-                for crossing in known.crossings(source, since_ns=since_ns)
+                if (crossings := known.crossings(source)) is not None
             )
         )
 

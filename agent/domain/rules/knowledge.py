@@ -1,18 +1,16 @@
 """What a node knows at a moment: the last scene, reading, score and condition of each source."""
 
 import math
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from agent.domain.ids import SourceName
 from agent.domain.reading import Reading, Score
-from agent.domain.scene import Crossing, Scene
+from agent.domain.rules.census import Census
+from agent.domain.rules.crossings import Crossings
+from agent.domain.scene import Scene
 from agent.domain.stamp import Stamp
-
-MOST_CROSSINGS: Final = 1000
-"""Remembered of one camera, the last ones."""
 
 SILENT_AFTER_S: Final = 30.0
 """What a source said last is not known any more after so long, where its own period is not longer."""
@@ -37,8 +35,8 @@ class Knowledge:
         self._since_ns = since_ns
         self._heard_ns: dict[SourceName, int] = {}
         self._moments: dict[SourceName, Stamp] = {}
-        self._scenes: dict[SourceName, Scene] = {}
-        self._crossings: dict[SourceName, deque[tuple[int, Crossing]]] = {}
+        self._scenes: dict[SourceName, Census] = {}
+        self._crossings: dict[SourceName, Crossings] = {}
         self._readings: dict[tuple[SourceName, str], tuple[int, float]] = {}
         self._scores: dict[SourceName, tuple[int, Score]] = {}
         self._conditions: dict[SourceName, str] = {}
@@ -47,10 +45,9 @@ class Knowledge:
         """What a camera shows now."""
         self._heard_ns[scene.source] = now_ns
         self._moments[scene.source] = scene.at
-        self._scenes[scene.source] = scene
+        self._scenes[scene.source] = Census(scene)
         if scene.crossings:
-            kept = self._crossings.setdefault(scene.source, deque(maxlen=MOST_CROSSINGS))
-            kept.extend((now_ns, crossing) for crossing in scene.crossings)
+            self._crossings.setdefault(scene.source, Crossings()).add(scene.crossings, now_ns)
 
     def hear(self, source: SourceName, reading: Reading, now_ns: int) -> None:
         """What a sensor says now; a bad reading, or one that is no number, says only that it is there."""
@@ -81,17 +78,14 @@ class Knowledge:
         for source, name in [key for key in self._readings if key[0] not in sources]:
             del self._readings[source, name]
 
-    def scene(self, source: SourceName, now_ns: int) -> Scene | None:
-        """The last one, if the camera is not silent."""
+    def census(self, source: SourceName, now_ns: int) -> Census | None:
+        """Of the last scene, if the camera is not silent."""
         scene = self._scenes.get(source)
         return scene if scene is not None and self._is_fresh(source, self._heard_ns[source], now_ns) else None
 
-    def crossings(self, source: SourceName, *, since_ns: int) -> Iterator[Crossing]:
-        """Those from `since_ns` on, newest first."""
-        for at_ns, crossing in reversed(self._crossings.get(source, ())):
-            if at_ns < since_ns:
-                return
-            yield crossing
+    def crossings(self, source: SourceName) -> Crossings | None:
+        """Of a camera's lines; None where none was crossed yet."""
+        return self._crossings.get(source)
 
     def reading(self, source: SourceName, name: str, now_ns: int) -> float | None:
         """The last good value, if it is fresh."""

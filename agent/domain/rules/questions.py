@@ -2,12 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from agent.domain.ids import SourceName
 from agent.domain.rules.course import Course
 from agent.domain.rules.features import Feature, LastReading, Scalar
 from agent.domain.rules.judge import Judge
 from agent.domain.rules.knowledge import Knowledge
+
+MOST_QUESTIONS: Final = 500
+"""Different ones that all rules of a policy may ask together: what bounds the cost of a frame."""
 
 
 class Question:

@@ -271,6 +271,19 @@ def test_crossings_count_for_as_long_as_was_asked() -> None:
     assert answer(Crossed((DOOR,), "gate", within_ns=int(1.5e9)), engine, 3.6) == 0.0
 
 
+def test_a_line_is_counted_whatever_goes_on_at_another_and_however_often_it_is_crossed() -> None:
+    engine = engine_with()
+    see(engine, 1, crossings=(Crossing("quiet", "person", 1, "forward"),))
+    busy = (Crossing("busy", "car", 2, "forward"), Crossing("busy", "dog", 3, "backward"))
+    for step in range(5000):
+        see(engine, 2 + step / 10, crossings=busy)
+    hour_ns = int(3600e9)
+    assert answer(Crossed((DOOR,), "quiet", within_ns=hour_ns), engine, 502) == 1.0
+    assert answer(Crossed((DOOR,), "busy", within_ns=hour_ns), engine, 502) == 10_000.0
+    assert answer(Crossed((DOOR,), "busy", "dog", within_ns=hour_ns), engine, 502) == 5_000.0
+    assert answer(Crossed((DOOR,), "busy", None, "forward", int(10e9)), engine, 501.9) == 101.0
+
+
 @pytest.mark.parametrize(("quality", "value", "wanted"), [("bad", 5.0, 1.0), ("good", float("nan"), 1.0)])
 def test_readings_that_are_no_good_leave_the_one_before(
     quality: Quality, value: float, wanted: float
