@@ -17,6 +17,7 @@ from agent.contract.reported import policy_sha256
 from agent.contract.topics import CONTRACT_VERSION, Topics
 from agent.pipeline.commands import Commands, Handler
 from agent.pipeline.commands.diagnose import Diagnose, Warnings
+from agent.pipeline.commands.operations import CHANGING_POLICY
 from agent.pipeline.commands.pictures import Pictures
 from agent.pipeline.commands.results import Results
 from agent.pipeline.commands.simple import LogLevel, Ping, ReplayStream
@@ -106,7 +107,9 @@ class CommandPlane:
             topics=topics,
             clock=clock,
             metrics=metrics,
-            open_signed=lambda payload: verifier.open(payload, kind="command"),
+            open_signed=lambda payload, op: verifier.open(
+                payload, kind="command", also=("policy",) if op in CHANGING_POLICY else ()
+            ),
         )
 
     @property

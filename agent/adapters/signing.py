@@ -6,7 +6,7 @@ The library is imported only where a key is trusted: a node without one pays not
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -73,7 +73,7 @@ class JwsVerifier:
         self._clock = clock
         self._signatures = _Signatures(keys) if keys else None
 
-    def open(self, payload: bytes, *, kind: ControlKind) -> bytes:
+    def open(self, payload: bytes, *, kind: ControlKind, also: Collection[ControlKind] = ()) -> bytes:
         if not is_signed(payload):
             if self._require_signed:
                 raise _refused(f"this node takes a {kind} only if it is signed, and this one is not")
@@ -91,6 +91,7 @@ class JwsVerifier:
             raise _refused(f"alg is {header.algorithm[:40]!r}; only {ALGORITHM} is taken")
         body = self._signatures.verified(jws, key)
         self._check_purpose(header, key, kind)
+        _check_roles(key, kind, also)
         if not self._clock.synced():
             raise RefusedError(
                 f"this {kind} is signed, and this node does not know the time: whether it is still good "
@@ -116,11 +117,6 @@ class JwsVerifier:
         if not is_meant_for(header, site=self._site, node=self._node):
             raise _refused(
                 f"it was signed for {', '.join(header.audience)[:120]}, and this is {self._site}/{self._node}"
-            )
-        if kind not in key.kinds:
-            raise RefusedError(
-                f"key {key.name} may sign no {kind}; its roles in Settings: {', '.join(sorted(key.kinds))}",
-                code=Code.AUTH,
             )
         if key.ends_s is not None and self._now_s() >= key.ends_s:
             raise _refused(
@@ -152,6 +148,20 @@ class JwsVerifier:
 
     def _now_s(self) -> float:
         return self._clock.now().wall_ns / 1e9
+
+
+def _check_roles(key: TrustedKey, kind: ControlKind, also: Collection[ControlKind]) -> None:
+    roles = ", ".join(sorted(key.kinds))
+    if kind not in key.kinds:
+        raise RefusedError(
+            f"key {key.name} may sign no {kind}; its roles in Settings: {roles}", code=Code.AUTH
+        )
+    if missing := set(also) - key.kinds:
+        raise RefusedError(
+            f"key {key.name} may sign a {kind}, but none that is a {min(missing)} as well, as this one is; "
+            f"its roles in Settings: {roles}",
+            code=Code.AUTH,
+        )
 
 
 class _Signatures:

@@ -1,5 +1,6 @@
 """Who may say what to this node."""
 
+from collections.abc import Collection
 from typing import Literal, Protocol
 
 from agent.domain.errors import Code, RefusedError
@@ -22,10 +23,17 @@ class ControlVerifier(Protocol):
     Called from any thread, also the event loop's; takes a millisecond or two, and waits for nothing.
     """
 
-    def open(self, payload: bytes, *, kind: Literal["policy", "command"]) -> bytes:
+    def open(
+        self,
+        payload: bytes,
+        *,
+        kind: Literal["policy", "command"],
+        also: Collection[Literal["policy", "command"]] = (),
+    ) -> bytes:
         """The JSON inside a control message, once it is known that this node may take it.
 
-        What is not signed is given as it is, where this node takes that. It is not validated.
+        What is not signed is given as it is, where this node takes that. It is not validated. `also`: what
+        its key has to be trusted with besides, because of what the message does.
 
         Raises:
             RefusedError: it is not signed, or not by a key of this node, for it, and for this kind

@@ -21,7 +21,10 @@ class ControlKeySettings(Part):
     ]
     roles: Annotated[
         tuple[Role, ...],
-        Field(min_length=1, description="What it may sign: policies, commands, or both."),
+        Field(
+            min_length=1,
+            description="What it may sign: policies, commands, or both. `patch-config` takes both.",
+        ),
     ]
     issuers: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],

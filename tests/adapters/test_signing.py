@@ -253,6 +253,17 @@ def test_a_key_signs_only_what_its_roles_say() -> None:
     )
 
 
+def test_a_command_that_changes_the_policy_needs_a_key_for_policies_too() -> None:
+    signed = jws(typ=COMMAND_TYPE)
+    assert verifier().open(signed, kind="command", also=["policy"]) == BODY
+    by = verifier(trusted(kinds=frozenset({"command"})))
+    assert by.open(signed, kind="command") == BODY
+    with pytest.raises(RefusedError) as caught:
+        by.open(signed, kind="command", also=["policy"])
+    assert caught.value.code is Code.AUTH
+    assert "but none that is a policy as well" in caught.value.message
+
+
 def test_a_key_speaks_only_for_its_issuers() -> None:
     body = json.dumps(document(issuer="director")).encode()
     error = refusal(jws(body), verifier())

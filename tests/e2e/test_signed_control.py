@@ -1,7 +1,8 @@
-"""A node that takes signed policies alone, on a real broker: what `mosquitto_pub` brings it, and what not."""
+"""A node that takes only what is signed, on a real broker: what `mosquitto_pub` brings it, and what not."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.brokers import OPERATOR, Mosquitto
+from tests.brokers import PUBLISHER, Mosquitto
 from tests.e2e.agent_process import SITE, AgentProcess, command
 from tests.e2e.subscriber import Subscriber
 from tests.faults.clocks import kernel_says
@@ -49,13 +50,33 @@ class Site:
         assert done.returncode == 0, done.stderr
         return signed
 
-    def publish(self, file: Path) -> None:
+    def publish(self, file: Path, topic: str = "config/desired") -> None:
         program = find_program("mosquitto_pub")
         assert program is not None
-        arguments = self.broker.client_arguments(self.broker.authority.issue(OPERATOR))
-        topic = f"edge/v1/{SITE}/{NODE}/config/desired"
-        words = [program, *arguments, "-i", "operator-2", "-t", topic, "-q", "1", "-r", "-f", str(file)]
+        arguments = self.broker.client_arguments(self.broker.authority.issue(PUBLISHER))
+        retained = ["-r"] if topic == "config/desired" else []
+        words = [program, *arguments, "-q", "1", *retained]
+        words += ["-t", f"edge/v1/{SITE}/{NODE}/{topic}", "-f", str(file)]
         subprocess.run(words, check=True, timeout=20)
+
+    def command(self, op: str, command_id: str, *, key: str | None, **args: Any) -> dict[str, Any]:
+        """Send it, signed by that key or by none; its last word."""
+        file = self.folder / f"{command_id}.json"
+        file.write_text(json.dumps({"v": 1, "op": op, "id": command_id, "args": args, "issuer": key or "x"}))
+        if key is not None:
+            words = ("--key", self.folder / f"{key}.key", "--kind", "command", "--for", f"{SITE}/{NODE}")
+            signed = file.with_suffix(".jws")
+            done = command("fleet", "sign", *words, "--expires-in", "60", "--out", signed, file)
+            assert done.returncode == 0, done.stderr
+            file = signed
+        self.publish(file, f"command/{op}/{command_id}")
+
+        def ended() -> list[dict[str, Any]]:
+            told = self.subscriber.of(f"result/{op}/{command_id}")
+            return [each for each in told if each["status"] not in {"accepted", "running"}]
+
+        until_blocking(lambda: bool(ended()), within_s=30)
+        return ended()[-1]
 
     def reported(self) -> dict[str, Any]:
         """The last word on the policy."""
@@ -71,7 +92,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    for name in ("ops", "thief"):
+    for name in ("ops", "thief", "desk", "chief"):
         assert command("fleet", "keygen", name, "--out", tmp_path).returncode == 0
     broker = Mosquitto(tmp_path)
     with broker, Subscriber(tmp_path, broker) as subscriber:
@@ -79,9 +100,13 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def agent(site: Site, *, synced: bool) -> AgentProcess:
-    control = (
-        "[control]\nrequire_signed = true\n"
-        f'[control.keys.ops]\npublic_key_file = "{site.folder}/ops.pub"\nroles = ["policy"]\n'
+    control = "[control]\nrequire_signed = true\n" + "".join(
+        f'[control.keys.{name}]\npublic_key_file = "{site.folder}/{name}.pub"\nroles = {roles}\n'
+        for name, roles in (
+            ("ops", '["policy"]'),
+            ("desk", '["command"]'),
+            ("chief", '["policy", "command"]'),
+        )
     )
     return AgentProcess(
         site.folder / "node",
@@ -111,6 +136,28 @@ def test_a_node_follows_its_operators_signature_and_nobody_elses(site: Site) -> 
         site.publish(site.sign(8))
         until_blocking(lambda: site.reported()["version"] == 8, within_s=30)
         assert node.stop() == 0
+
+
+def test_a_node_does_what_a_key_for_commands_asks_but_for_changing_its_policy(site: Site) -> None:
+    with agent(site, synced=True).start() as node:
+        until_blocking(lambda: site.reported().get("version") == 1, within_s=30)
+        change = {"version": 5, "patch": {"publish": {"heartbeat_s": 3}}}
+
+        def word(op: str, command_id: str, key: str | None, **args: Any) -> tuple[str, str | None]:
+            told = site.command(op, command_id, key=key, **args)
+            return told["status"], told["code"]
+
+        assert word("ping", "unsigned", None) == ("rejected", "E_SIGNATURE")
+        assert word("ping", "desk", "desk") == ("done", None)
+        assert word("ping", "ops", "ops") == ("rejected", "E_AUTH")
+        assert word("patch-config", "desk-patch", "desk", **change) == ("rejected", "E_AUTH")
+        assert site.reported()["version"] == 1
+
+        assert word("patch-config", "chief-patch", "chief", **change) == ("done", None)
+        until_blocking(lambda: site.reported()["version"] == 5, within_s=30)
+        assert node.stop() == 0
+        kept = json.loads((node.state / "policy-state.json").read_text())
+        assert kept["document"]["issuer"] == "patch-config by chief"
 
 
 def test_a_node_that_does_not_know_the_time_says_so(site: Site) -> None:

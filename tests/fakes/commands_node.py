@@ -9,6 +9,7 @@ from typing import Any
 from agent.contract.policy import Policy
 from agent.contract.topics import Topics
 from agent.pipeline.commands import Commands, Handler
+from agent.pipeline.commands.reading import Open
 from agent.pipeline.commands.results import Results
 from agent.pipeline.outgoing import SUBTOPIC
 from agent.ports import Inbound
@@ -31,7 +32,7 @@ class CommandsNode:
         *,
         kept: FakeCommandLog | None = None,
         policy: Policy | None = None,
-        open_signed: Callable[[bytes], bytes] = lambda payload: payload,
+        open_signed: Open = lambda payload, op: payload,  # noqa: ARG005
         scrub: Callable[[str], str] = lambda text: text,
         **work: Work,
     ) -> None:

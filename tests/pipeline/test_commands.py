@@ -400,7 +400,10 @@ async def test_credentials_are_taken_out_of_whatever_is_told_and_kept() -> None:
 
 
 async def test_what_is_signed_is_opened_first_and_what_may_not_be_is_refused() -> None:
-    def open_signed(payload: bytes) -> bytes:
+    opened: list[str] = []
+
+    def open_signed(payload: bytes, op: str) -> bytes:
+        opened.append(op)
         if not payload.startswith(b"signed:"):
             raise RefusedError("it is not signed", code=Code.SIGNATURE)
         return payload.removeprefix(b"signed:")
@@ -410,7 +413,21 @@ async def test_what_is_signed_is_opened_first_and_what_may_not_be_is_refused() -
         result = await node.result("ping/a")
         node.send_bytes(b'signed:{"v":1,"op":"ping","id":"b"}', "ping/b")
         assert (await node.result("ping/b"))["status"] == "done"
+        patch = b'signed:{"v":1,"op":"patch-config","id":"c","args":{"version":2,"patch":{}}}'
+        node.send_bytes(patch, "ping/c")  # what was signed for one operation does not come in as another
+        assert (await node.result("ping/c"))["path"] == "/op"
     assert (result["status"], result["code"]) == ("rejected", "E_SIGNATURE")
+    assert opened == ["ping"] * 3
+
+
+async def test_only_what_changes_the_policy_is_told_who_asks() -> None:
+    args = {"version": 2, "patch": {}}
+    async with CommandsNode(**{"ping": answer, "patch-config": answer}).running() as node:
+        node.send("ping", "a")
+        await node.result("ping/a")
+        node.send("patch-config", "b", args)
+        await node.result("patch-config/b")
+    assert node.asked == [("ping", {}), ("patch-config", {**args, "if_version": None, "issuer": "unnamed"})]
 
 
 async def test_a_log_that_cannot_be_read_at_the_start_ends_nothing() -> None:

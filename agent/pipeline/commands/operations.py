@@ -24,11 +24,14 @@ class Operation:
 
     `timeout_s`: it fails beyond. `is_long`: it runs beside the others, and `accepted` and `running` are
     told. `is_repeatable`: doing it again changes nothing, and so it is done even where its id cannot be kept.
+    `changes_policy`: who signs it has to be trusted with policies too, and its handler finds the issuer among
+    its arguments, as `issuer`.
     """
 
     timeout_s: float
     is_long: bool = False
     is_repeatable: bool = False
+    changes_policy: bool = False
 
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
@@ -39,8 +42,11 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "replay": Operation(30.0),
     "snapshot": Operation(30.0, is_long=True, is_repeatable=True),
     "restart-source": Operation(45.0, is_long=True),
-    "patch-config": Operation(180.0, is_long=True),
+    "patch-config": Operation(180.0, is_long=True, changes_policy=True),
     "what-if": Operation(60.0, is_long=True, is_repeatable=True),
 }
 """By name: every operation of the contract. A reload of models, within `patch-config`, may outlast its
 timeout; `config/reported` then tells what came of it."""
+
+CHANGING_POLICY: Final = frozenset(op for op, operation in OPERATIONS.items() if operation.changes_policy)
+REPEATABLE: Final = frozenset(op for op, operation in OPERATIONS.items() if operation.is_repeatable)

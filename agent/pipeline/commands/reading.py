@@ -1,8 +1,8 @@
 """From what came in to a command that may be done, or to why not."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from agent.contract.commands import Command, read_command, unknown_op
 from agent.contract.topics import CommandTopic
@@ -23,12 +23,17 @@ class Arrival:
     at_ns: int
 
 
+class Open(Protocol):
+    """Gives the JSON inside a message."""
+
+    def __call__(self, payload: bytes, op: str) -> bytes:
+        """Raises: RefusedError, where this node may not take it, or not for that operation."""
+
+
 class Reader:
     """Believes nothing: not the flags, not the signature, not the text, not the time. On the event loop."""
 
-    def __init__(
-        self, *, operations: Collection[str], clock: Clock, open_signed: Callable[[bytes], bytes]
-    ) -> None:
+    def __init__(self, *, operations: Collection[str], clock: Clock, open_signed: Open) -> None:
         self._operations = operations
         self._clock = clock
         self._open_signed = open_signed
@@ -44,7 +49,8 @@ class Reader:
                 "it was published as retained, and would come again at every connect; publish it without",
                 code=Code.RETAINED,
             )
-        payload = self._open_signed(arrival.inbound.payload)
+        # The topic's operation will do: a command that names another one is refused below.
+        payload = self._open_signed(arrival.inbound.payload, arrival.topic.op)
         if len(payload) > _READ_IN_THREAD_BYTES:
             command = await in_thread(
                 "read-command", lambda: read_command(payload, arrival.topic), yields=True

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
@@ -14,7 +14,7 @@ from agent.domain.errors import Code, NanofleetError, RefusedError
 from agent.pipeline.commands.admission import Gate
 from agent.pipeline.commands.operations import OPERATIONS, Handler
 from agent.pipeline.commands.outcomes import BUSY, failed, rejected, told_before
-from agent.pipeline.commands.reading import Arrival, Reader
+from agent.pipeline.commands.reading import Arrival, Open, Reader
 from agent.pipeline.commands.record import Record
 from agent.pipeline.commands.results import Results
 from agent.pipeline.supervise import accompany, attempt
@@ -32,8 +32,8 @@ _LOGGED_EVERY_NS: Final = 10_000_000_000
 class Commands:
     """Takes commands, does each once, and tells its result. Used on the event loop.
 
-    `handlers` are the operations that this node answers. `open_signed` gives the JSON inside a message, and
-    raises RefusedError for one that this node may not take.
+    `handlers` are the operations that this node answers. `open_signed` gives the JSON inside a message for
+    an operation, and raises RefusedError for one that this node may not take.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Commands:
         topics: Topics,
         clock: Clock,
         metrics: Metrics,
-        open_signed: Callable[[bytes], bytes] = lambda payload: payload,
+        open_signed: Open = lambda payload, op: payload,  # noqa: ARG005
     ) -> None:
         self._handlers = handlers
         self._record = Record(kept)
@@ -151,9 +151,11 @@ class Commands:
 
     async def _do(self, topic: CommandTopic, command: Command) -> None:
         began_ns = self._clock.now().monotonic_ns
-        work = self._handlers[command.op](command.args)
+        operation = OPERATIONS[command.op]
+        args = {**command.args, "issuer": command.issuer} if operation.changes_policy else command.args
+        work = self._handlers[command.op](args)
         try:
-            output = await attempt(f"command[{command.op}]", work, timeout_s=OPERATIONS[command.op].timeout_s)
+            output = await attempt(f"command[{command.op}]", work, timeout_s=operation.timeout_s)
             outcome = CommandOutcome("done", output=output)
         except NanofleetError as error:
             outcome = failed(error)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from agent.contract.json_text import read_json
 from agent.contract.merge_patch import merge_patch
@@ -11,6 +11,8 @@ from agent.contract.reported import as_written
 from agent.domain.errors import Code, RefusedError
 from agent.pipeline.control.policy import PolicyControl
 from agent.pipeline.supervise import in_thread
+
+_MOST_ISSUER: Final = 200
 
 
 class PatchConfig:
@@ -32,7 +34,7 @@ class PatchConfig:
         envelope = {
             "v": 1,
             "version": args["version"],
-            "issuer": "patch-config",
+            "issuer": f"patch-config by {args['issuer']}"[:_MOST_ISSUER],
             "policy": merge_patch(as_written(present.policy), args["patch"]),
         }
         text = json.dumps(envelope, ensure_ascii=False).encode()
