@@ -32,8 +32,8 @@ from tools.control_fuzzing.node import ControlledNode
 from tools.control_fuzzing.seeds import NODE, SITE
 
 MOST_GROWTH_MB: Final = 20.0
-_WARM_UP: Final = 600
-"""Cases after which whatever is loaded once has been; one of them has 10 MB."""
+_WARM_UP: Final = 2_000
+"""Cases after which whatever is loaded once has been; ten of them have 10 MB."""
 
 _SETTINGS: Final = """\
 site = "{site}"

@@ -80,7 +80,9 @@ _TEXTS: Final = (
     ),
     *("../zoneinfo", "\\u0000", "'", '"', "%s%n", "${x}", "{id}", "constructor", "__class__"),
 )
-_MOST_BYTES: Final = 400_000
+_MOST_BYTES: Final = 100_000
+"""Of what is made more of; above the limit of documents, and below what a broker may send to a node."""
+
 _KEYS: Final = (
     "",
     "v",
@@ -102,7 +104,7 @@ def mutated(document: dict[str, Any], random: Random) -> bytes:
     value: Any = copy.deepcopy(document)
     for _ in range(random.choice((0, 1, 1, 1, 2, 4))):
         value = _changed(value, random)
-    text = _written(value, random)
+    text = _written(value, random)[: 3 * _MOST_BYTES]
     return text if random.random() < 0.6 else _broken(text, random)
 
 
