@@ -15,7 +15,8 @@ EndReason = Literal["over", "schedule", "removed"]
 """It holds no more; its hours are over; the rule was removed or changed."""
 
 PATIENCE_NS: Final = 60_000_000_000
-"""So long after a start an event that goes on is not ended for want of values: sources take time to open."""
+"""So long after a start an event of the former process is not ended by its condition, unless it was seen to
+go on since then: sources take time to open, and who is tracked is a stranger at first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +101,11 @@ class Course:
         if not self.is_open:
             return self.halt(now_ns, cause, reason="schedule")
         holds = self.when.verdict
-        if now_ns >= self._patient_until_ns:
+        goes_on = holds is True or (self.until is not None and self.until.verdict is False)
+        if goes_on or now_ns >= self._patient_until_ns:
             self._patient_until_ns = 0
-        elif holds is None and self.machine.is_on:
-            return None
         over = holds is not True if self.until is None else self.until.verdict is True
+        over = over and not self._patient_until_ns
         before = self.machine.state
         phase = self.machine.step(now_ns, holds=holds is True, over=over)
         after = self.machine.state

@@ -63,7 +63,7 @@ class Engine:
             if name not in book.rules or book.rules[name].identity != course.rule.identity
         ]
         self._known.silence = book.silence
-        self._known.keep_only(book.sources)
+        self._known.keep_only(book.sources, now.monotonic_ns)
         before = self._courses
         self._courses = {}
         for name, rule in book.rules.items():

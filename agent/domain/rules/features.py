@@ -176,7 +176,7 @@ class HealthOf:
 
 @dataclass(frozen=True, slots=True)
 class AgeOf:
-    """Seconds since a source's last frame or reading, or since the start where there was none."""
+    """Seconds since a source's last frame or reading, or since it was added where there was none."""
 
     source: SourceName
 

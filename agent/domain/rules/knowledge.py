@@ -33,6 +33,7 @@ class Knowledge:
     def __init__(self, *, since_ns: int) -> None:
         self.silence = Silence({})
         self._since_ns = since_ns
+        self._added_ns: dict[SourceName, int] = {}
         self._heard_ns: dict[SourceName, int] = {}
         self._moments: dict[SourceName, Stamp] = {}
         self._scenes: dict[SourceName, Census] = {}
@@ -65,10 +66,13 @@ class Knowledge:
         """How a source is."""
         self._conditions[source] = status
 
-    def keep_only(self, sources: frozenset[SourceName]) -> None:
-        """Forget all others: they are no more."""
-        gone = self._conditions.keys() | self._moments.keys()
+    def keep_only(self, sources: frozenset[SourceName], now_ns: int) -> None:
+        """Forget all others: they are no more. Those that are new are there from now on."""
+        for source in sources - self._added_ns.keys():
+            self._added_ns[source] = now_ns
+        gone = self._added_ns.keys() | self._conditions.keys() | self._moments.keys()
         for source in gone - sources:
+            self._added_ns.pop(source, None)
             self._heard_ns.pop(source, None)
             self._moments.pop(source, None)
             self._scenes.pop(source, None)
@@ -102,8 +106,9 @@ class Knowledge:
         return self._conditions.get(source)
 
     def silent_ns(self, source: SourceName, now_ns: int) -> int:
-        """Since its last frame or reading, or since the beginning where there was none yet."""
-        return max(0, now_ns - self._heard_ns.get(source, self._since_ns))
+        """Since its last frame or reading, or since it was added where there was none yet."""
+        added_ns = self._added_ns.get(source, self._since_ns)
+        return max(0, now_ns - self._heard_ns.get(source, added_ns))
 
     def moment(self, source: SourceName) -> Stamp | None:
         """Of the last thing that it said."""

@@ -212,6 +212,46 @@ def test_an_event_of_a_former_process_goes_on_and_waits_for_its_sources() -> Non
     assert (end.event, end.began) == ("old", began)
 
 
+STAYS = Dwell((DOOR,), "hall", "person")
+
+
+@pytest.mark.parametrize(
+    "until", [None, asks(STAYS, lambda stood_s: stood_s == 0)], ids=["without until", "until"]
+)
+def test_a_restart_does_not_end_an_event_whose_tracks_have_begun_anew(until: Condition | None) -> None:
+    engine = Engine(now=at(0), new_id=lambda: "new")
+    began = Stamp(at(-500).wall_ns, 0)
+    engine.adopt(
+        book(rule(asks(STAYS, lambda stood_s: stood_s > 30), until=until)),
+        at(0),
+        {"r": Begun("old", "1", began)},
+    )
+    assert see(engine, 1) == []  # a camera that shows only what is confirmed
+    for seconds in range(2, 40):
+        assert see(engine, seconds, person(zones={"hall": at(2).monotonic_ns})) == []
+    (end,) = see(engine, 40)
+    assert (end.phase, end.event, end.began) == ("end", "old", began)
+
+
+def test_an_event_of_a_former_process_that_is_not_confirmed_ends_after_a_minute() -> None:
+    engine = Engine(now=at(0), new_id=lambda: "new")
+    engine.adopt(book(rule(asks(PEOPLE, lambda people: people > 0))), at(0), {"r": Begun("old", "1", at(-5))})
+    assert see(engine, 1) == []
+    assert phases(engine.tick(at(PATIENCE_NS / 1e9))) == [("r", "end")]
+
+
+def test_the_age_of_a_source_counts_from_when_it_was_added() -> None:
+    engine = engine_with()
+    without, both = RuleBook({}, frozenset({DOOR})), RuleBook({}, frozenset({DOOR, YARD}))
+    engine.adopt(without, at(1))
+    engine.adopt(both, at(3600))
+    assert answer(AgeOf(YARD), engine, 3605) == 5.0
+    engine.adopt(without, at(3610))
+    engine.adopt(both, at(3620))
+    assert answer(AgeOf(YARD), engine, 3621) == 1.0
+    assert answer(AgeOf(DOOR), engine, 3621) == 3621.0
+
+
 def test_an_event_of_a_former_process_ends_if_nothing_is_ever_known_again() -> None:
     engine = Engine(now=at(0), new_id=lambda: "new")
     begun = {"r": Begun("old", "1", at(-5))}
