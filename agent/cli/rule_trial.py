@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from agent.cli.trial_limits import not_told
+from agent.cli.trial_ticks import Ticks
 from agent.contract.recorded import Readings
 from agent.domain.errors import Code, RefusedError
-from agent.domain.rules.engine import TICK_S, Engine
+from agent.domain.rules.engine import Engine
 from agent.domain.stamp import Stamp, rfc3339
 from agent.domain.stays import Stays
 
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from agent.domain.rules.course import Change
     from agent.domain.rules.prepared import RuleBook
     from agent.domain.scene import Scene
-
-_TICK_NS = int(TICK_S * 1e9)
 
 _KEPT_NS = 60_000_000_000
 """The most that `keep_s` can be."""
@@ -55,7 +55,10 @@ class TriedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What came of it. `unknown`: sources of the messages that the policy does not have."""
+    """What came of it. `unknown`: sources of the messages that the policy does not have.
+
+    `not_told`: by rule, what it asks and no message tells.
+    """
 
     events: tuple[TriedEvent, ...]
     messages: int
@@ -63,6 +66,7 @@ class Trial:
     last: Stamp | None
     unknown: tuple[str, ...]
     troubles: dict[str, str]
+    not_told: dict[str, tuple[str, ...]]
 
 
 def of_one_node(recorded: Iterable[Recorded], node: str | None) -> list[Scene | Readings]:
@@ -91,13 +95,11 @@ def try_rules(book: RuleBook, said: Sequence[Scene | Readings]) -> Trial:
     events: dict[str, TriedEvent] = {}
     dwelling = _Dwelling()
     changes = engine.adopt(book, begin)
-    tick_ns = begin.monotonic_ns + _TICK_NS
+    ticks = Ticks(book, begin)
     for each in said:
         now = each.at
-        while tick_ns < now.monotonic_ns:
-            tick = Stamp(now.wall_ns + tick_ns - now.monotonic_ns, tick_ns)
+        for tick in ticks.until(now):
             changes += engine.tick(tick)
-            tick_ns += _TICK_NS
         if isinstance(each, Readings):
             changes += engine.on_readings(each.source, each.readings, now)
             for score in each.scores:
@@ -113,6 +115,7 @@ def try_rules(book: RuleBook, said: Sequence[Scene | Readings]) -> Trial:
         last=said[-1].at if said else None,
         unknown=tuple(sorted({each.source for each in said} - book.sources)),
         troubles=engine.troubles,
+        not_told=not_told(book, said),
     )
 
 

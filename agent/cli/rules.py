@@ -41,7 +41,8 @@ def try_on_messages(
     """Tell which rules would have begun and ended when, by the times of the messages.
 
     Zones and tracks are taken from the messages, where the policy of then put them. What no message tells is
-    not known here: lines that were crossed, how sources were, what was not published.
+    not known here: lines that were crossed, how sources were, what was not published. A warning names each
+    rule that asks for it.
     Exit codes: 0 when it could be tried, 78 when the policy is wrong, 65 when the messages cannot be read.
     """
     from agent.adapters.cel import CelRuleCompiler
@@ -84,6 +85,7 @@ def _print_json(trial: Trial, skipped: int) -> None:
         "events": [event.as_json() for event in trial.events],
         "unknown_sources": trial.unknown,
         "troubles": trial.troubles,
+        "not_told": trial.not_told,
     }
     print(json.dumps(told, ensure_ascii=False))
 
@@ -120,6 +122,8 @@ def _print_table(trial: Trial, skipped: int) -> None:
         print(f"warning: the policy has no source {source}; its messages say nothing to the rules")
     for rule, why in trial.troubles.items():
         print(f"warning: rule {rule}: {why}")
+    for rule, whys in trial.not_told.items():
+        print(f"warning: rule {rule} may do otherwise on the node: {'; '.join(whys)}")
     if skipped:
         print(f"warning: lines skipped: {skipped}; they are no text or no JSON, as pictures are")
 

@@ -17,6 +17,10 @@ from agent.domain.stamp import Stamp
 
 MOST_LINE_BYTES: Final = 1 << 20
 
+_YEARS: Final = range(1970, 2200)
+_MOST_UPTIME_MS: Final = 100 * 366 * 86_400_000
+"""A century, in milliseconds."""
+
 _OBJECTS: Final = TypeAdapter(tuple[Object, ...])
 
 
@@ -110,7 +114,7 @@ def _payload(line: bytes) -> Mapping[str, Any] | None:
 def _message(said: Mapping[str, Any] | None) -> Recorded | None:
     if said is None or said.get("v") != 1 or "source" not in said:
         return None
-    at = Stamp(_wall_ns(said["time"]), int(said["monotonic_ms"]) * 1_000_000)
+    at = Stamp(_wall_ns(said["time"]), _monotonic_ns(said["monotonic_ms"]))
     source = SourceName(str(said["source"]))
     heard: Scene | Readings
     if "objects" in said:
@@ -165,4 +169,12 @@ def _moment(text: str, message: Stamp) -> Stamp:
 
 def _wall_ns(text: str) -> int:
     moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None or moment.year not in _YEARS:
+        raise ValueError(f"{text} is no time with its zone from {_YEARS.start} on, before {_YEARS.stop}")
     return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1_000
+
+
+def _monotonic_ns(ms: object) -> int:
+    if not isinstance(ms, int) or not 0 <= ms <= _MOST_UPTIME_MS:
+        raise ValueError(f"monotonic_ms is {str(ms)[:40]}: no whole number from 0 to {_MOST_UPTIME_MS}")
+    return ms * 1_000_000

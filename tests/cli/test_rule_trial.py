@@ -9,6 +9,7 @@ import pytest
 
 from agent.adapters.cel import CelRuleCompiler
 from agent.cli.rule_trial import TriedEvent, of_one_node, try_rules
+from agent.cli.trial_ticks import Ticks
 from agent.contract.objects import to_objects
 from agent.contract.payloads import encode, stream_head
 from agent.contract.policy import Policy
@@ -16,12 +17,13 @@ from agent.contract.recorded import read_recording
 from agent.contract.topics import Topics
 from agent.domain.rules.engine import Engine
 from agent.domain.rules.prepared import RuleBook
-from agent.domain.stamp import Stamp
+from agent.domain.scene import Scene, Sighting
+from agent.domain.stamp import Stamp, rfc3339
 from agent.pipeline.frame_message import frame_message
 from agent.pipeline.results import FrameResult
 from agent.pipeline.rulebook import prepare
 from agent.pipeline.seeing import Seeing
-from tests.pipeline.test_seeing import LEFT_HALF, frame
+from tests.pipeline.test_seeing import DOOR, LEFT_HALF, frame
 
 WALL_NS: Final = 1_700_000_000_000_000_000
 INSIDE, OUTSIDE = (0.45, 0.5), (0.55, 0.5)
@@ -100,3 +102,41 @@ def test_dwelling_is_what_it_was_on_the_node(steps: list[tuple[float, float] | N
     trial = try_rules(book_of(policy), of_one_node(read_recording(messages).messages, None))
     assert live
     assert list(trial.events) == live
+
+
+def scene(at_s: float, people: int = 0) -> Scene:
+    at_ns = round(at_s * 1e9)
+    return Scene(DOOR, Stamp(WALL_NS + at_ns, at_ns), (Sighting("person", 0.9, (0, 0, 1, 1)),) * people)
+
+
+DAY_S: Final = 86_400.0
+
+
+@pytest.mark.parametrize("gap_s", [30 * DAY_S, 60 * 366 * DAY_S])
+def test_of_a_long_gap_only_the_time_in_which_something_can_come_is_gone_through(gap_s: float) -> None:
+    waits = {"for_s": 5, "end_for_s": 7, "cool_down_s": 9}
+    book = book_of(policy_of(crowd={"when": "count() > 0", **waits}))
+    ticks = list(Ticks(book, scene(0).at).until(scene(gap_s).at))
+    assert len(ticks) < 4 * (30 + 5 + 7 + 9 + 3)
+    assert ticks[-1].monotonic_ns == scene(gap_s).at.monotonic_ns - 1
+    trial = try_rules(book, [scene(0, 1), scene(gap_s, 1), scene(gap_s + 1, 1)])
+    (event,) = trial.events
+    assert event.lasted_s == pytest.approx(30, abs=2)
+
+
+def test_hours_and_ages_go_on_in_a_gap_for_a_week() -> None:
+    hours = {"schedule": {"from": "22:00", "to": "06:00"}}
+    book = book_of(policy_of(night={"when": 'age("door") > 3600', **hours}))
+    trial = try_rules(book, [scene(0, 1), scene(30 * DAY_S)])
+    assert [(rfc3339(each.began.wall_ns)[:16], each.reason) for each in trial.events] == [
+        ("2023-11-14T23:14", "schedule"),
+        *((f"2023-11-{day}T22:00", "schedule") for day in range(15, 21)),
+        ("2023-11-21T22:00", "over"),
+    ]
+
+
+def test_time_is_looked_at_between_near_messages_as_on_the_node() -> None:
+    ticks = Ticks(book_of(policy_of()), scene(0.1).at)
+    assert [at.monotonic_ns / 1e9 for at in ticks.until(scene(1.0).at)] == [0.25, 0.5, 0.75]
+    assert [at.monotonic_ns / 1e9 for at in ticks.until(scene(1.3).at)] == [1.25]
+    assert not list(ticks.until(scene(1.3).at))

@@ -134,6 +134,55 @@ def test_what_cannot_be_read_is_refused(folder: Path) -> None:
     )
 
 
+def test_a_node_whose_clock_was_not_set_at_first_is_tried_at_once(folder: Path) -> None:
+    before = [seen(step / 5 - BEGIN_NS / 1e9, 2, boot="one", monotonic_ms=200 * step) for step in range(20)]
+    done = tried(folder, [*before, *(seen(step / 5, 2, boot="two") for step in range(20))], "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert [(event["began"][:4], event["reason"]) for event in told["events"]] == [
+        ("1970", "over"),
+        ("2023", None),
+    ]
+
+
+ASKING: Final = """\
+version: 7
+policy:
+  sources:
+    door:
+      kind: synthetic
+      tracking: {}
+      zones:
+        hall: {polygon: [[0, 0], [1, 0], [1, 1]]}
+        new: {polygon: [[0, 0], [1, 0], [1, 1]]}
+      lines: {gate: {points: [[0, 0], [1, 1]]}}
+  rules:
+    nobody: {when: 'crossed("gate", within_s=60) == 0'}
+    well: {when: 'count() > 0', until: 'health("door") != "ok"'}
+    still: {when: 'count(moving=false) > 0 && count(moving=true, zone="new") == 0'}
+    elsewhere: {when: 'count("person", zone="new") > 0'}
+    long: {when: 'dwell("person", zone="hall") > 5'}
+    full: {when: 'count("person", zone="hall") > 1'}
+"""
+
+
+def test_rules_that_ask_what_no_message_tells_are_named(folder: Path) -> None:
+    (folder / "policy.yaml").write_text(ASKING)
+    lines = [seen(step / 5, 1) for step in range(20)]
+    told = json.loads(tried(folder, lines, "--json").stdout)["not_told"]
+    assert list(told) == ["nobody", "well", "still", "elsewhere", "long"]
+    assert [len(whys) for whys in told.values()] == [1, 1, 2, 1, 1]
+    printed = tried(folder, lines).stdout
+    assert printed.count("may do otherwise on the node") == 5
+    assert (
+        "warning: rule elsewhere may do otherwise on the node: "
+        "no message names the zone new: it was not there, or nothing stood in it\n"
+    ) in printed
+    followed = [line.replace('"zones": ["hall"]', '"zones": ["hall", "new"], "track": 1') for line in lines]
+    told = json.loads(tried(folder, followed, "--json").stdout)["not_told"]
+    assert list(told) == ["nobody", "well", "still"]
+
+
 FAULTY: Final = POLICY.replace('zone="hall"', 'zone="hal"').replace("< 75", "= 75")
 
 

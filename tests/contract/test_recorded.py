@@ -22,7 +22,7 @@ HEAD = {
     "time": "2023-11-14T22:13:20.500Z",
     "monotonic_ms": 8000,
 }
-DETECTIONS = {
+DETECTIONS: dict[str, Any] = {
     **HEAD,
     "source": "door",
     "objects": [
@@ -36,7 +36,7 @@ DETECTIONS = {
         }
     ],
 }
-TELEMETRY = {
+TELEMETRY: dict[str, Any] = {
     **HEAD,
     "source": "motor",
     "readings": [
@@ -130,6 +130,22 @@ def test_a_line_that_is_no_json_is_skipped_and_counted(broken: bytes, lines: int
         {**DETECTIONS, "objects": [{"class": "person"}]},
         {**DETECTIONS, "time": "yesterday"},
         {key: each for key, each in DETECTIONS.items() if key != "monotonic_ms"},
+        *(
+            {**DETECTIONS, "monotonic_ms": each}
+            for each in (-1, 1 << 60, 10**300, 1.5e300, float("inf"), "8")
+        ),
+        *(
+            {**DETECTIONS, "time": each}
+            for each in (
+                "0001-01-01T00:00:00Z",
+                "0001-01-01T00:00:00+14:00",
+                "9999-12-31T23:59:59Z",
+                "1969-12-31T23:59:59Z",
+                "2026-01-01T00:00:00",
+            )
+        ),
+        {**TELEMETRY, "readings": [{**TELEMETRY["readings"][0], "time": "9999-12-31T23:59:59Z"}]},
+        {**TELEMETRY, "readings": [{**TELEMETRY["readings"][0], "value": 10**400}]},
     ],
 )
 def test_a_message_as_no_node_tells_it_is_named(broken: Any) -> None:
