@@ -145,6 +145,8 @@ class Ruling:
             if not self._closed:
                 self._take(self._engine.tick(self._clock.now()))
                 self._troubles.tell(self._engine.troubles)
+                for rule, held in self._engine.held_back().items():
+                    self._metrics.count("rule_events_held_back_total", held, rule=rule)
             await self._tell_waiting()
         self._ticks.retire("rules")
 

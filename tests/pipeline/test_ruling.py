@@ -326,3 +326,17 @@ async def test_who_brings_news_waits_while_the_outbox_does_not_take_them() -> No
         outbox.free.set()
         await asyncio.wait_for(waiting, timeout=10)
     assert len(world.events) == MOST_WAITING
+
+
+async def test_rules_that_flicker_tell_one_event_a_second_and_count_what_they_held_back() -> None:
+    world = World()
+    person = Sighting("person", 0.9, (0, 0, 1, 1))
+    async with world.at_work(policy(flicker={"when": 'count("person") > 0'})) as ruling:
+        for step in range(100):  # 10 seconds
+            world.clock.advance(0.1)
+            await ruling.on_scene(Scene(DOOR, world.clock.now(), (person,) * (step % 2)))
+        await until(lambda: world.metrics.counts["rule_events_held_back_total rule=flicker"] > 0)
+    begins = [phase for _rule, phase in world.phases() if phase == "begin"]
+    held_back = world.metrics.counts["rule_events_held_back_total rule=flicker"]
+    assert len(begins) <= 9
+    assert len(begins) + held_back == 50

@@ -167,6 +167,7 @@ def test_a_threshold_changes_the_events_of_a_rule() -> None:
     for _ in range(4):
         node.see(0.9, 0.4)
         node.see(0.9)
+        node.clock.advance(1)
     told = node.ask(confidence(0.5))["rules"]["crowd"]
     assert (told["before"]["events"], told["after"]["events"]) == (4, 0)
     assert node.ask({"rules": {"crowd": None}})["rules"]["crowd"]["after"] is None
@@ -177,6 +178,7 @@ def test_many_rules_tell_fewer_moments_each() -> None:
     for _ in range(30):
         node.see(0.9)
         node.see()
+        node.clock.advance(1)
     rule = {"when": 'count("person", source="door") >= 1'}
     alone = node.ask({"rules": {"one": rule}})["rules"]["one"]["after"]
     assert (alone["events"], len(alone["began"])) == (30, 20)

@@ -152,6 +152,12 @@ TABLE: Final = (
     Metric("snapshots_total", "count", "Pictures asked for by commands and rules.", ("source", "outcome")),
     Metric("command_seconds", "observe", "Time that an operation took.", ("op",), STAGE_BUCKETS_S),
     Metric("rule_events_total", "count", "Events of each rule, by phase.", ("rule", "phase")),
+    Metric(
+        "rule_events_held_back_total",
+        "count",
+        "Events of each rule that began late, or not at all, because one had ended just before.",
+        ("rule",),
+    ),
     Metric("rules_active", "gauge", "Rules that have an event on."),
     Metric("commands_total", "count", "Commands that ended, by operation and how.", ("op", "status")),
     Metric(

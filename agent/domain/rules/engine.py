@@ -48,6 +48,12 @@ class Engine:
         """By the names of the rules whose conditions cannot be evaluated: why."""
         return {name: why for name, course in self._courses.items() if (why := course.trouble) is not None}
 
+    def held_back(self) -> dict[str, int]:
+        """By rule: how many events began late or not at all since the last call, as one had just ended."""
+        return {
+            name: held for name, course in self._courses.items() if (held := course.machine.take_held_back())
+        }
+
     def identity_of(self, rule: str) -> str:
         """Of a rule in force."""
         return self._courses[rule].rule.identity

@@ -1,13 +1,16 @@
 """When a condition becomes an event: a state machine a rule, driven by the time and by what holds."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 Phase = Literal["begin", "update", "end"]
 
 State = Literal["idle", "pending", "active", "ending", "cooling"]
 """`pending`: it holds, but not long enough yet. `ending`: it is over, but not for long enough. `cooling`: an
 event has ended, and no other may begin."""
+
+FLOOR_NS: Final = 1_000_000_000
+"""So long after an event's end none begins, whatever the rule says: what flickers would flood the node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,9 @@ class Machine:
         self.since_ns = 0
         """Since when it is in this state; while an event is on, what was told last counts for `update`."""
         self._told_ns = 0
+        self._not_before_ns = 0
+        self._is_held_back = False
+        self._held_back = 0
 
     @property
     def is_on(self) -> bool:
@@ -42,7 +48,7 @@ class Machine:
         update_ns = None if timing.update_every_ns is None else self._told_ns + timing.update_every_ns
         match self.state:
             case "pending":
-                return self.since_ns + timing.for_ns
+                return max(self.since_ns + timing.for_ns, self._not_before_ns)
             case "active":
                 return update_ns
             case "ending":
@@ -52,6 +58,11 @@ class Machine:
                 return self.since_ns + timing.cool_down_ns
             case _:
                 return None
+
+    def take_held_back(self) -> int:
+        """How many events began late or not at all since the last call, because one had just ended."""
+        held, self._held_back = self._held_back, 0
+        return held
 
     def resume(self, now_ns: int) -> None:
         """An event that a former process began goes on."""
@@ -85,6 +96,10 @@ class Machine:
             self._enter("pending", now_ns)
         if now_ns - self.since_ns < self._timing.for_ns:
             return None
+        if now_ns < self._not_before_ns:
+            self._held_back += not self._is_held_back
+            self._is_held_back = True
+            return None
         self._enter("active", now_ns)
         self._told_ns = now_ns
         return "begin"
@@ -103,9 +118,11 @@ class Machine:
         return None
 
     def _end(self, now_ns: int) -> Phase:
+        self._not_before_ns = now_ns + FLOOR_NS
         self._enter("cooling", now_ns)
         return "end"
 
     def _enter(self, state: State, now_ns: int) -> None:
         self.state = state
         self.since_ns = now_ns
+        self._is_held_back = False

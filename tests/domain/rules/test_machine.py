@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.domain.rules.machine import Machine, Phase, Timing
+from agent.domain.rules.machine import FLOOR_NS, Machine, Phase, Timing
 
 S = 1_000_000_000
 
@@ -73,7 +73,32 @@ def test_an_event_lasts_as_long_as_its_end_has_to_hold(timing: Timing, made: lis
 def test_none_begins_while_it_cools_down(timing: Timing, made: list[Step]) -> None:
     told = [(at_ns, phase) for at_ns, phase in run(timing, made) if phase != "update"]
     for (ended_ns, _end), (began_ns, _begin) in zip(told[1::2], told[2::2], strict=False):
-        assert began_ns - ended_ns >= timing.cool_down_ns
+        assert began_ns - ended_ns >= max(timing.cool_down_ns, FLOOR_NS)
+
+
+def test_what_flickers_begins_once_a_second_and_what_is_held_back_is_counted() -> None:
+    machine = Machine(Timing())
+    told: list[tuple[int, Phase]] = []
+    for step in range(200):  # 20 seconds
+        holds = step % 2 == 0
+        phase = machine.step(step * S // 10, holds=holds, over=not holds)
+        if phase is not None:
+            told.append((step, phase))
+    begins = [step for step, phase in told if phase == "begin"]
+    assert begins[:3] == [0, 12, 24]
+    assert len(begins) == 17
+    assert machine.take_held_back() == 100 - len(begins)
+    assert machine.take_held_back() == 0
+
+
+def test_what_holds_on_begins_when_the_second_is_over_and_not_before_its_own_time() -> None:
+    machine = Machine(Timing())
+    assert machine.step(0, holds=True, over=False) == "begin"
+    assert machine.step(S // 10, holds=False, over=True) == "end"
+    assert machine.step(S // 5, holds=True, over=False) is None
+    assert machine.due_ns == S + S // 10
+    assert machine.step(S + S // 10, holds=True, over=False) == "begin"
+    assert machine.take_held_back() == 1
 
 
 @given(TIMINGS, steps())
