@@ -70,6 +70,7 @@ class ControlPlane:
             document=first.document,
             origin=first.origin,
             pending=first.pending,
+            again=first.again,
             reconciler=self.reconciler,
             read=policies.read,
             check=policies.check,

@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 from pydantic import ValidationError
 
+from agent.contract.canonical import sha256_of
 from agent.contract.json_text import read_json
 from agent.contract.policy import Policy, PolicyDocument
 from agent.contract.policy_text import parse_policy
@@ -39,12 +40,16 @@ class Rereading:
 
 @dataclass(frozen=True, slots=True)
 class FirstPolicy:
-    """`pending`: it has never run here before, and has to show that the process lives with it."""
+    """`pending`: it has never run here before, and has to show that the process lives with it.
+
+    `again`: what was given up though there is nothing else, and is to be tried once more after a while.
+    """
 
     document: PolicyDocument
     origin: Origin
     journal: Journal
     pending: bool = False
+    again: PolicyDocument | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ def first_policy(
     Raises:
         ConfigError, RefusedError: there is nothing else that it could run.
     """
-    journal = _journal_of(store.load())
+    journal = _next_life(store, _journal_of(store.load()), clock)
     kept = _kept_document(journal.kept, settings)
     if kept is None:
         journal = Journal(replace(journal.kept, document=None))  # its floor and its attempts hold
@@ -126,26 +131,15 @@ def first_policy(
     begun = journal.begun(document.version, sha256)
     unfinished = begun.kept.unfinished
     failed = journal.last(document.version, sha256)
-    if failed is not None and failed.status in GIVEN_UP:
-        log.warning(
-            "policy.file_given_up", version=document.version, code=failed.code, running=_version(kept)
-        )
-        return _instead(kept, journal)
+    if failed is not None and failed.status in GIVEN_UP and kept is not None:
+        log.warning("policy.file_given_up", version=document.version, code=failed.code, running=kept.version)
+        return FirstPolicy(kept, journal.kept.origin, journal)
     if unfinished is not None and unfinished.tries > MOST_TRIES:
-        attempt = PolicyAttempt(
-            version=document.version,
-            sha256=sha256,
-            status="failed",
-            code=Code.CRASHED,
-            path="/policy",
-            message=f"the agent ended {MOST_TRIES} times with version {document.version}; "
-            "it is not tried again",
-            at=rfc3339(clock.now().wall_ns),
-        )
-        log.error("policy.crashed", version=document.version, tries=MOST_TRIES)
-        given_up = journal.noted(attempt)
+        given_up = journal.noted(_crashed(document.version, sha256, clock))
         _try_to_keep(store, given_up)
-        return _instead(kept, given_up)
+        if kept is not None:
+            return FirstPolicy(kept, journal.kept.origin, given_up)
+        return FirstPolicy(NOTHING, "file", Journal(replace(given_up.kept, floor=-1)), again=document)
     _try_to_keep(store, begun)
     return FirstPolicy(document, "file", begun, pending=True)
 
@@ -179,14 +173,34 @@ def without_first(
 def forgive(store: PolicyStore) -> None:
     """The process ends in order, or for what is no policy's fault: what was being tried is tried anew."""
     journal = Journal(store.load())
-    if journal.kept.unfinished is not None:
+    if journal.kept.unfinished is not None or journal.kept.trial is not None:
         _try_to_keep(store, journal.untried())
 
 
-def _instead(kept: PolicyDocument | None, journal: Journal) -> FirstPolicy:
-    if kept is not None:
-        return FirstPolicy(kept, journal.kept.origin, journal)
-    return FirstPolicy(NOTHING, "file", Journal(replace(journal.kept, floor=-1)))
+def _next_life(store: PolicyStore, journal: Journal, clock: Clock) -> Journal:
+    """A process begins with what is in force; if that is on trial and has ended two, with what was before."""
+    trial, document = journal.kept.trial, journal.kept.document
+    if trial is None or document is None or journal.kept.unfinished is not None:
+        return journal  # an attempt that was under way is more likely why
+    if trial.lives < MOST_TRIES:
+        journal = journal.next_life()
+    else:
+        journal = journal.gone_back(_crashed(document["version"], sha256_of(document["policy"]), clock))
+    _try_to_keep(store, journal)
+    return journal
+
+
+def _crashed(version: int, sha256: str, clock: Clock) -> PolicyAttempt:
+    log.error("policy.crashed", version=version, tries=MOST_TRIES)
+    return PolicyAttempt(
+        version=version,
+        sha256=sha256,
+        status="failed",
+        code=Code.CRASHED,
+        path="/policy",
+        message=f"the agent ended {MOST_TRIES} times with version {version}; it is not tried again",
+        at=rfc3339(clock.now().wall_ns),
+    )
 
 
 def _kept_document(kept: KeptPolicy, settings: Settings) -> PolicyDocument | None:
@@ -200,10 +214,6 @@ def _kept_document(kept: KeptPolicy, settings: Settings) -> PolicyDocument | Non
         log.warning("policy.kept_unusable", error=str(error))
         return None
     return document
-
-
-def _version(document: PolicyDocument | None) -> int | None:
-    return None if document is None else document.version
 
 
 def _journal_of(kept: KeptPolicy) -> Journal:

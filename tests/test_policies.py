@@ -112,12 +112,58 @@ def test_node_with_nothing_else_runs_an_empty_policy_and_says_why(begin: Begin) 
     store = FakePolicyStore()
     for _ in range(MOST_TRIES):
         assert begin(store, document(6)).pending
-    for _ in range(2):
-        first = begin(store, document(6))
-        assert (first.document, first.pending) == (NOTHING, False)
-        assert first.journal.attempts[-1].code == Code.CRASHED
-        # Whatever comes next may have any version.
-        first.journal.check(document(0), policy_sha256(document(0).policy))
+    first = begin(store, document(6))
+    assert (first.document, first.pending, first.again) == (NOTHING, False, document(6))
+    assert first.journal.attempts[-1].code == Code.CRASHED
+    # Whatever comes next may have any version.
+    first.journal.check(document(0), policy_sha256(document(0).policy))
+    # Who kills processes may be another: with nothing else to run it is not given up for good.
+    assert begin(store, document(6)).pending
+
+
+def on_trial(version: int, *, seed: int) -> FakePolicyStore:
+    """Another policy than the file's came into force lately."""
+    wanted = document(version, seed=seed)
+    journal = kept(document(5)).in_force(attempt(wanted, "applied"), wanted, origin="mqtt", standings={})
+    return FakePolicyStore(journal.kept)
+
+
+def test_policy_on_trial_that_ends_two_processes_goes_back_to_the_one_before(begin: Begin) -> None:
+    store = on_trial(6, seed=2)
+    for _ in range(MOST_TRIES - 1):
+        assert begin(store, document(4)).document.version == 6
+    first = begin(store, document(4))
+    assert (first.document.version, first.document.policy) == (5, document(5).policy)
+    last = first.journal.attempts[-1]
+    assert (last.version, last.status, last.code) == (6, "failed", Code.CRASHED)
+    # The broker still wants it: it is known, and not tried again; what is better is.
+    assert first.journal.is_known(document(6, seed=2), policy_sha256(document(6, seed=2).policy))
+    assert begin(store, document(4)).document.version == 5
+    first.journal.check(document(7), policy_sha256(document(7).policy))
+
+
+def test_policy_that_a_process_lived_with_is_on_trial_no_more(begin: Begin) -> None:
+    store = on_trial(6, seed=2)
+    store.keep(Journal(store.load()).proven().kept)
+    for _ in range(3 * MOST_TRIES):
+        assert begin(store, document(4)).document.version == 6
+
+
+def test_ordered_ends_are_not_counted_against_a_policy_on_trial(begin: Begin) -> None:
+    store = on_trial(6, seed=2)
+    for _ in range(3 * MOST_TRIES):
+        assert begin(store, document(4)).document.version == 6
+        forgive(store)
+
+
+def test_third_policy_is_on_trial_against_the_first_and_the_first_itself_is_not() -> None:
+    first, second, third = document(5), document(6, seed=2), document(7, seed=3)
+    journal = kept(first)
+    assert journal.kept.trial is None
+    for tried in (second, third):
+        journal = journal.in_force(attempt(tried, "applied"), tried, origin="mqtt", standings={})
+        assert journal.kept.trial is not None
+        assert (journal.kept.trial.previous["version"], journal.kept.trial.lives) == (5, 1)
 
 
 @pytest.mark.parametrize("status", ["failed", "rolled_back"])

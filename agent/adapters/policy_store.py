@@ -10,7 +10,7 @@ from typing import Any, Final
 import structlog
 
 from agent.domain.errors import Code, TransientError
-from agent.ports import KeptPolicy, Unfinished
+from agent.ports import KeptPolicy, Trial, Unfinished
 
 log = structlog.get_logger(__name__)
 
@@ -93,13 +93,14 @@ class FilePolicyStore:
 def _decoded(state: dict[str, Any]) -> KeptPolicy:
     if state["v"] != 1:
         raise ValueError(f"version {state['v']!r} of the file is not known")
-    unfinished = state["unfinished"]
+    unfinished, trial = state["unfinished"], state.get("trial")
     return KeptPolicy(
         document=state["document"],
         origin=state["origin"],
         floor=int(state["floor"]),
         desired_sha256=state["desired_sha256"],
         unfinished=None if unfinished is None else Unfinished(**unfinished),
+        trial=None if trial is None else Trial(**trial),
         attempts=tuple(state["attempts"]),
         sources=dict(state["sources"]),
     )

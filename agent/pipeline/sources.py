@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_STOP_S: Final = 15.0
-"""Longer than a source that hangs is waited for before its thread is abandoned."""
+_STOP_S: Final = 3.0
+"""One that is blocked for longer, in its library, is abandoned: who waits for it would be dark meanwhile."""
 
 Spawn = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
 """Runs a coroutine as a named task of the agent's group."""
@@ -61,14 +61,20 @@ class Sources:
         task = self._spawn(capture.run(), f"capture[{name}]")
         self._running[name] = _Running(capture, task, is_camera)
 
-    async def stop(self, name: SourceName, *, for_good: bool) -> None:
-        """Capture no more, and wait until the source has been let go of. `for_good`: nobody knows it then."""
-        running = self._running.pop(name)
-        running.capture.stop()
-        self._scheduler.remove(name)
-        if not await within(_STOP_S, f"capture[{name}]", all_ended([running.task])):
-            running.task.cancel()
-        if for_good:
+    async def stop(self, names: Collection[SourceName], *, for_good: Collection[SourceName] = ()) -> None:
+        """Capture no more, and wait a little until all of them have been let go of.
+
+        Those that do not run are passed over; of those that end `for_good` nobody knows then.
+        """
+        ending = {name: self._running.pop(name) for name in names if name in self._running}
+        for name, running in ending.items():
+            running.capture.stop()
+            self._scheduler.remove(name)
+        tasks = [running.task for running in ending.values()]
+        if not await within(_STOP_S, f"capture[{', '.join(ending)}]", all_ended(tasks)):
+            for task in tasks:
+                task.cancel()
+        for name in for_good:
             self._forget(name)
 
     def stop_all(self) -> None:

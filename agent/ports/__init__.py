@@ -27,7 +27,7 @@ from agent.ports.models import (
     Timed,
 )
 from agent.ports.outbox import Draft, KeepUntil, Outbox, OutboxStatistics, Priority, Replay, Row
-from agent.ports.policy import KeptPolicy, Origin, PolicyInbox, PolicyStore, PolicyWish, Unfinished
+from agent.ports.policy import KeptPolicy, Origin, PolicyInbox, PolicyStore, PolicyWish, Trial, Unfinished
 from agent.ports.rules import RuleCompiler, Standing, StandingEvent, StandingStore
 from agent.ports.sources import FrameSource, ReadingSource
 from agent.ports.time import Clock, KnownTime
@@ -79,5 +79,6 @@ __all__ = [
     "StandingStore",
     "Status",
     "Timed",
+    "Trial",
     "Unfinished",
 ]

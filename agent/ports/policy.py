@@ -18,6 +18,18 @@ class Unfinished:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """What is in force has not shown yet that the process lives with it.
+
+    `previous` was in force before, and came from `origin`; `lives` counts processes that began with what is.
+    """
+
+    previous: Mapping[str, Any]
+    origin: Origin
+    lives: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class KeptPolicy:
     """What the node knows of its policy over restarts, as JSON says it.
 
@@ -30,6 +42,7 @@ class KeptPolicy:
     floor: int = -1
     desired_sha256: str | None = None
     unfinished: Unfinished | None = None
+    trial: Trial | None = None
     attempts: tuple[Mapping[str, Any], ...] = ()
     sources: Mapping[str, Any] = field(default_factory=dict)
 

@@ -43,6 +43,11 @@ FATAL_PIPE = """
 command = ["sh", "-c", "kill -9 $PPID"]
 width_px = 64
 height_px = 64
+
+[pipes.fatal-later]
+command = ["sh", "-c", "for i in $(seq 60); do head -c 12288 /dev/zero; sleep 0.1; done; kill -9 $PPID"]
+width_px = 64
+height_px = 64
 """
 
 
@@ -281,6 +286,26 @@ def test_policy_that_kills_the_process_is_given_up_after_its_second_crash(tmp_pa
         here.await_frames("door")
         here.publisher.desire(3, changed(hall={"kind": "synthetic"}))
         report = here.await_report(version=3, status="applied")
+        assert here.agent.stop() == 0
+
+
+@pytest.mark.timeout(240)
+def test_policy_that_kills_the_process_after_it_was_applied_goes_back_after_the_second_time(
+    tmp_path: Path,
+) -> None:
+    """Its frames come, and six seconds later the process is gone: the probe cannot know that."""
+    with site(tmp_path) as here:
+        here.agent.start()
+        here.await_start()
+        here.publisher.desire(2, changed(hall={"kind": "pipe", "pipe": "fatal-later"}))
+        here.await_report(version=2, status="applied")
+        for _ in range(MOST_TRIES):
+            assert here.agent.wait(within_s=60) == -9
+            here.agent.start()
+        report = here.await_report(version=2, status="failed")
+        assert report["attempts"][-1]["code"] == "E_CRASHED"
+        assert (report["version"], report["policy"]) == (1, POLICY)
+        here.await_frames("door")
         assert here.agent.stop() == 0
 
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 
 from agent.domain.errors import Code, TransientError
-from agent.ports import KeptPolicy, Unfinished
+from agent.ports import KeptPolicy, Trial, Unfinished
 
 
 class FakePolicyStore:
@@ -21,10 +21,11 @@ class FakePolicyStore:
         if self._text is None:
             return KeptPolicy()
         state = json.loads(self._text)
-        unfinished = state.pop("unfinished")
+        unfinished, trial = state.pop("unfinished"), state.pop("trial")
         return KeptPolicy(
             **{**state, "attempts": tuple(state["attempts"])},
             unfinished=Unfinished(**unfinished) if unfinished else None,
+            trial=Trial(**trial) if trial else None,
         )
 
     def keep(self, kept: KeptPolicy) -> None:

@@ -10,10 +10,10 @@ from agent.contract.policy import PolicyDocument
 from agent.contract.reported import MOST_ATTEMPTS, PolicyAttempt, SourceStanding
 from agent.domain.errors import Code, RefusedError
 from agent.domain.ids import SourceName
-from agent.ports import KeptPolicy, Origin, Unfinished
+from agent.ports import KeptPolicy, Origin, Trial, Unfinished
 
 MOST_TRIES: Final = 2
-"""An attempt in which the process ended is made once more."""
+"""An attempt in which the process ended is made once more; so is a life with what is on trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +145,50 @@ class Journal:
                 origin=origin,
                 floor=max(self.kept.floor, document.version),
                 sources={str(name): each.model_dump(mode="json") for name, each in told.items()},
+                trial=self._trial_of(document),
             )
         )
 
     def untried(self) -> "Journal":
-        """The process ends in order: no fault of the attempt that is under way, which is made anew."""
-        return Journal(replace(self.kept, unfinished=None))
+        """The process ends in order: no fault of what is tried, which is made anew."""
+        trial = self.kept.trial
+        return Journal(
+            replace(self.kept, unfinished=None, trial=None if trial is None else replace(trial, lives=0))
+        )
+
+    def proven(self) -> "Journal":
+        """The process has lived with what is in force."""
+        return Journal(replace(self.kept, trial=None))
+
+    def next_life(self) -> "Journal":
+        """A process begins with what is in force, once more where that is on trial."""
+        trial = self.kept.trial
+        return (
+            self
+            if trial is None
+            else Journal(replace(self.kept, trial=replace(trial, lives=trial.lives + 1)))
+        )
+
+    def gone_back(self, attempt: PolicyAttempt) -> "Journal":
+        """What is in force has ended the process too often: what was before is again, and that is told."""
+        trial = self.kept.trial
+        if trial is None:
+            return Journal(self._with(attempt))
+        kept = replace(self._with(attempt), document=trial.previous, origin=trial.origin)
+        return Journal(replace(kept, trial=None, sources={}))
 
     def without_floor(self) -> "Journal":
         """Any version may come next; what is in force stays until then."""
         return Journal(replace(self.kept, floor=-1, attempts=(), unfinished=None))
+
+    def _trial_of(self, document: PolicyDocument) -> Trial | None:
+        """Another document is on trial, against the last one that was not."""
+        kept = self.kept
+        written = document.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        if kept.document is None or kept.document == written:
+            return kept.trial
+        previous = kept.trial or Trial(kept.document, kept.origin)
+        return None if previous.previous == written else replace(previous, lives=1)
 
     def _with(self, attempt: PolicyAttempt) -> KeptPolicy:
         attempts = (*self.kept.attempts, attempt.model_dump(mode="json"))[-MOST_ATTEMPTS:]

@@ -24,6 +24,8 @@ from agent.ports import Clock, Condition, Origin, PolicyStore
 log = structlog.get_logger(__name__)
 
 _MOST_WAITING: Final = 8
+_AGAIN_S: Final = 60.0
+"""What was given up, with nothing else to run, is tried again when nobody has wanted another for so long."""
 _PROVEN_S: Final = 3.0
 """What kills a process does it with the first frames."""
 _LOOK_S: Final = 1.0
@@ -61,7 +63,9 @@ class PolicyControl:
         clock: Clock,
         on_condition: Condition,
         on_applied: Callable[[PolicyDocument], None],
+        again: PolicyDocument | None = None,
         proven_s: float = _PROVEN_S,
+        again_s: float = _AGAIN_S,
     ) -> None:
         self._record = PolicyRecord(
             store=store,
@@ -74,7 +78,9 @@ class PolicyControl:
             on_applied=on_applied,
         )
         self._is_pending = pending
+        self._again = again
         self._proven_s = proven_s
+        self._again_ns = clock.now().monotonic_ns + int(again_s * 1e9)
         self._reconciler = reconciler
         self._read = read
         self._check = check
@@ -160,6 +166,12 @@ class PolicyControl:
         """What could not be judged without the time, and sources that were waited for."""
         if self._too_early is not None and self._clock.synced():
             self.want(self._too_early)
+        await self._record.end_trial()
+        if self._again is not None and self._clock.now().monotonic_ns >= self._again_ns:
+            again, self._again = self._again, None
+            if self.document.version < again.version:
+                async with self._turn:
+                    await self._attempt(again, "file", once_more=True)
         answering = [name for name in self._record.journal.waiting if self._reconciler.is_well(name)]
         if answering:
             async with self._turn:
@@ -182,11 +194,13 @@ class PolicyControl:
         else:
             await self._attempt(document, "mqtt")
 
-    async def _attempt(self, document: PolicyDocument, origin: Origin) -> PolicyAttempt:
+    async def _attempt(
+        self, document: PolicyDocument, origin: Origin, *, once_more: bool = False
+    ) -> PolicyAttempt:
         record, version, sha256 = self._record, document.version, policy_sha256(document.policy)
         if origin == "mqtt":
             record.journal = record.journal.desired(sha256)
-        if record.journal.is_known(document, sha256):
+        if record.journal.is_known(document, sha256) and not once_more:
             known = record.journal.last(version, sha256) or record.ended(version, sha256, "applied")
             if origin == "file" and version == self.document.version:
                 await self._look_at_files()

@@ -1,7 +1,7 @@
 """From the policy in force to another: only what differs is touched, and a source that fails goes back."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,9 +19,9 @@ from agent.pipeline.swap import ModelSwap, Staged
 
 log = structlog.get_logger(__name__)
 
-PROBE_S: Final = 25.0
-"""A source that is opened otherwise has so long to show a frame, and that it is inferred; within 30 s it has
-gone back."""
+PROBE_S: Final = 22.0
+"""A source that is opened otherwise has so long to show a frame, and that it is inferred. With the two stops,
+of 3 s at most each, the source that it was is opened again within 30 s."""
 
 _LOOK_S: Final = 0.05
 
@@ -74,16 +74,24 @@ class Reconciler:
         self._one_at_a_time = asyncio.Lock()
         self._coming_back: dict[SourceName, float] = {}
 
-    @property
-    def running(self) -> Collection[SourceName]:
-        """Sources that run, or are tried again and again."""
-        return self._sources.names
-
     async def restart(self, name: SourceName) -> Verdict:
-        """Let go of one source and open it anew; how it fares."""
+        """Let go of one source and open it anew; how it fares.
+
+        Raises:
+            RefusedError: no such source runs.
+        """
         async with self._one_at_a_time:
-            await self._sources.stop(name, for_good=False)
-            self._start(name, self.policy)
+            if name not in self._sources.names:
+                running = ", ".join(sorted(self._sources.names))
+                raise RefusedError(
+                    f"no source {name!r} runs here; these do: {running or 'none'}",
+                    code=Code.SCHEMA,
+                    path="/args/source",
+                )
+            try:
+                await self._sources.stop([name])
+            finally:  # who asked may not wait any longer: the source is opened all the same
+                self._start(name, self.policy)
             verdicts = await self._await_verdicts([name])
         return verdicts[name]
 
@@ -157,9 +165,7 @@ class Reconciler:
     async def _move_to(self, ready: _Ready, changes: SourceChanges) -> None:
         """What was staged takes over; sources that differ in where they come from are opened anew."""
         self.policy = new = ready.staged.policy
-        for name in (*changes.removed, *changes.reopened):
-            if name in self._sources.names:
-                await self._sources.stop(name, for_good=name in changes.removed)
+        await self._sources.stop([*changes.removed, *changes.reopened], for_good=changes.removed)
         gone = self._swap.take_over(ready.staged)
         for adopt in ready.adoptions:
             adopt()

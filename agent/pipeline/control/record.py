@@ -19,6 +19,9 @@ from agent.ports import Clock, Condition, Origin, PolicyStore
 log = structlog.get_logger(__name__)
 
 _WHO: Final = "policy"
+
+TRIAL_S: Final = 120.0
+"""So long has a process to live with another policy; if it ends before in two lives, the old one is back."""
 _MOST_MESSAGE_CHARS: Final = 2_000
 """Ten attempts are kept and told: with every problem of a hostile document that would be too much of both."""
 
@@ -47,6 +50,7 @@ class PolicyRecord:
         self.journal = journal
         self.document = document
         """In force."""
+        self._since_ns = clock.now().monotonic_ns
 
     @property
     def versions(self) -> dict[str, int]:
@@ -114,6 +118,7 @@ class PolicyRecord:
         """The attempt has changed something, or has been undone."""
         is_in_force = applied.status != "rolled_back"
         if is_in_force:
+            self._since_ns = self._clock.now().monotonic_ns
             self.document, self._origin = document.model_copy(update={"policy": applied.policy}), origin
             journal = self.journal.in_force(
                 attempt, self.document, origin=origin, standings=applied.standings
@@ -129,6 +134,13 @@ class PolicyRecord:
             self.tell(applied.error.code, f"version {document.version}: {applied.error.message}")
         if is_in_force:
             self._on_applied(self.document)
+
+    async def end_trial(self) -> None:
+        """If the process has lived with what is in force for long enough, it needs not go back any more."""
+        lived_s = (self._clock.now().monotonic_ns - self._since_ns) / 1e9
+        if self.journal.kept.trial is not None and lived_s >= TRIAL_S:
+            log.info("policy.proven", version=self.document.version)
+            await self.keep(self.journal.proven())
 
     async def prove(self) -> None:
         """What the node began with has shown that the process lives with it."""
