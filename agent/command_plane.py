@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Protocol
 
 from agent import __version__
@@ -107,9 +108,7 @@ class CommandPlane:
             topics=topics,
             clock=clock,
             metrics=metrics,
-            open_signed=lambda payload, op: verifier.open(
-                payload, kind="command", also=("policy",) if op in CHANGING_POLICY else ()
-            ),
+            open_signed=partial(_opened, verifier),
         )
 
     @property
@@ -149,6 +148,12 @@ class CommandPlane:
 
     async def _outbox_figures(self) -> dict[str, Any]:
         return asdict(await self._outbox.statistics())
+
+
+def _opened(verifier: ControlVerifier, payload: bytes, op: str) -> bytes:
+    if op in CHANGING_POLICY:
+        return verifier.open(payload, kind="command", also=["policy"])
+    return verifier.open(payload, kind="command")
 
 
 def _machine() -> dict[str, Any]:

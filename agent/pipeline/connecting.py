@@ -1,6 +1,6 @@
 """Sessions that are numbered and subscribed before anything is said in them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -27,6 +27,7 @@ class Connector:
         presence: Presence,
         keepalive_s: int,
         subscriptions: Sequence[str],
+        as_published: Collection[str],
         on_condition: Condition,
     ) -> None:
         self._link = link
@@ -34,6 +35,7 @@ class Connector:
         self._presence = presence
         self._keepalive_s = keepalive_s
         self._subscriptions = tuple(subscriptions)
+        self._as_published = as_published
         self._on_condition = on_condition
         self._number_is_unseen = False
         self.number = 0
@@ -57,7 +59,7 @@ class Connector:
         async with AsyncExitStack() as unless_subscribed:
             unless_subscribed.push_async_callback(session.disconnect)
             try:
-                await session.subscribe(self._subscriptions, no_local=True)
+                await session.subscribe(self._subscriptions, no_local=True, as_published=self._as_published)
             except RefusedError as error:
                 # What the node has to say is worth no less because it may not listen.
                 log.warning("link.subscription_refused", code=error.code, message=error.message)

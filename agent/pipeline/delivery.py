@@ -101,6 +101,8 @@ class Delivery:
             presence=self._presence,
             keepalive_s=keepalive_s,
             subscriptions=(topics.state, *subscriptions),
+            # A command that somebody retains comes at once, too. Presence goes by the broker's own flag.
+            as_published=(topics.commands,),
             on_condition=on_condition,
         )
         self._refusals = Refusals(clock=clock, metrics=metrics, on_condition=on_condition)

@@ -1,6 +1,6 @@
 """The way to the broker."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -76,8 +76,18 @@ class Session(Protocol):
             TransientError: the connection is gone.
         """
 
-    async def subscribe(self, topics: Sequence[str], *, no_local: bool) -> None:
-        """At QoS 1. Raises: TransientError (no answer in time), RefusedError (the broker says no)."""
+    async def subscribe(
+        self, topics: Sequence[str], *, no_local: bool, as_published: Collection[str] = ()
+    ) -> None:
+        """At QoS 1.
+
+        `retained` of what comes says whether the broker had kept it; below `as_published`, some of `topics`,
+        whether it was published to be kept, which is also true of what comes at once.
+
+        Raises:
+            TransientError: no answer in time.
+            RefusedError: the broker says no.
+        """
 
     def events(self) -> AsyncIterator[SessionEvent]:
         """Acks and messages in order of arrival; ends after `Closed`."""

@@ -214,6 +214,34 @@ async def test_what_was_published_before_leaving_is_delivered(
         assert numbers == list(range(20))
 
 
+async def test_what_is_published_to_be_kept_says_so_where_that_was_asked_for(
+    broker: Mosquitto, node: Identity, operator: Identity
+) -> None:
+    """A command that comes while the node is there is retained all the same."""
+    async with session_of(operator, broker.port) as writer, session_of(node, broker.port) as reader:
+        commands, desired = f"{BASE}/command/+/+", f"{BASE}/config/desired"
+        await reader.subscribe([desired, commands], no_local=True, as_published=[commands])
+        for retain in (True, False):
+            for topic in (f"{BASE}/command/ping/1", desired):
+                writer.publish(Publication(topic, b"{}", retain=retain))
+                await acks_of(writer, 1)
+        writer.publish(Publication(f"{BASE}/command/ping/1", b"", retain=True))  # takes it away again
+        writer.publish(Publication(desired, b"", retain=True))
+        flags: list[tuple[str, bool]] = []
+        async with asyncio.timeout(10):
+            async for event in reader.events():
+                assert isinstance(event, Inbound)
+                flags.append((event.topic.removeprefix(f"{BASE}/"), event.retained))
+                if len(flags) == 4:
+                    break
+    assert flags == [
+        ("command/ping/1", True),
+        ("config/desired", False),
+        ("command/ping/1", False),
+        ("config/desired", False),
+    ]
+
+
 async def test_messages_that_nobody_reads_do_not_pile_up(
     broker: Mosquitto, node: Identity, operator: Identity
 ) -> None:

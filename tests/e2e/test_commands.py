@@ -166,6 +166,13 @@ def test_ping_is_answered_and_answered_alike_when_it_comes_again(site: Site) -> 
     assert again["seq"] > pong["seq"]
 
 
+def test_a_command_that_somebody_retains_is_refused_also_while_the_node_is_there(site: Site) -> None:
+    refused = site.person.command("ping", "kept-now", "--retain")
+    site.person.publish("command/ping/kept-now", "", "--retain")
+    assert (refused["status"], refused["code"]) == ("rejected", "E_RETAINED")
+    assert site.subscriber.of("state")[-1]["state"] == "online"
+
+
 def test_a_snapshot_is_a_picture_with_the_message_of_its_frame_beside_it(site: Site) -> None:
     for source in ("line", "bare"):
         properties, body, result = picture_from(site.broker, source, site.person)

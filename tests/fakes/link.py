@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from agent.domain.errors import Code, RefusedError, TransientError
@@ -35,6 +35,7 @@ class FakeSession:
         self.answer = answer
         self.sent: list[Sent] = []
         self.subscribed: list[tuple[str, bool]] = []
+        self.as_published: set[str] = set()
         self.most_in_flight = 0
         self.left = False
         self._refused_topics = refused_topics
@@ -82,7 +83,10 @@ class FakeSession:
         self._closed = True
         self.say(Closed(cause, detail))
 
-    async def subscribe(self, topics: Sequence[str], *, no_local: bool) -> None:
+    async def subscribe(
+        self, topics: Sequence[str], *, no_local: bool, as_published: Collection[str] = ()
+    ) -> None:
+        self.as_published |= set(as_published) & set(topics)
         self.subscribed += [(topic, no_local) for topic in topics]
         if refused := self._refused_topics & set(topics):
             raise RefusedError(f"no subscription to {sorted(refused)}", code=Code.REFUSED)

@@ -422,7 +422,8 @@ async def test_what_is_signed_is_opened_first_and_what_may_not_be_is_refused() -
 
 async def test_only_what_changes_the_policy_is_told_who_asks() -> None:
     args = {"version": 2, "patch": {}}
-    async with CommandsNode(**{"ping": answer, "patch-config": answer}).running() as node:
+    work: dict[str, Any] = {"ping": answer, "patch-config": answer}
+    async with CommandsNode(**work).running() as node:
         node.send("ping", "a")
         await node.result("ping/a")
         node.send("patch-config", "b", args)

@@ -39,6 +39,14 @@ async def test_a_session_is_numbered_before_connect_and_the_will_carries_the_num
         assert node.delivery.session == 17
 
 
+async def test_commands_are_subscribed_so_that_they_say_how_they_were_published() -> None:
+    node = DeliveryNode(subscriptions=[TOPICS.commands, TOPICS.desired, TOPICS.acks])
+    async with node.running():
+        session = await node.session()
+        await until(lambda: bool(session.subscribed))
+        assert session.as_published == {TOPICS.commands}
+
+
 async def test_birth_is_subscription_then_retained_topics_then_online_then_rows() -> None:
     node = DeliveryNode(subscriptions=[TOPICS.below("config/desired")])
     node.announcements.retain(INFO)
@@ -48,6 +56,7 @@ async def test_birth_is_subscription_then_retained_topics_then_online_then_rows(
         session = await node.session()
         await node.delivery.wait_drained()
         assert session.subscribed == [(TOPICS.state, True), (TOPICS.below("config/desired"), True)]
+        assert not session.as_published
         topics = [sent.publication.topic for sent in session.sent]
         assert topics == [TOPICS.info, TOPICS.health, TOPICS.state, DOOR]
         assert states(session)[0]["state"] == "online"

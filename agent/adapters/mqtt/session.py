@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 import structlog
 from paho.mqtt.enums import MQTTErrorCode
@@ -85,12 +85,18 @@ class MqttSession:
             message = f"a message for {publication.topic!r} cannot be packed: {error}"
             raise RefusedError(message, code=Code.SCHEMA, path=publication.topic) from error
 
-    async def subscribe(self, topics: Sequence[str], *, no_local: bool) -> None:
+    async def subscribe(
+        self, topics: Sequence[str], *, no_local: bool, as_published: Collection[str] = ()
+    ) -> None:
         if self._client is None or self._closed is not None:
             raise self._no_longer()
         wanted = [topic for topic in topics if self._limits.wildcard_subscriptions or not _is_wild(topic)]
         if wanted:
-            await self._subscribe(self._client, wanted, no_local=no_local)
+            options = {
+                topic: SubscribeOptions(qos=1, noLocal=no_local, retainAsPublished=topic in as_published)
+                for topic in wanted
+            }
+            await self._subscribe(self._client, options)
         if left_out := [topic for topic in topics if topic not in wanted]:
             message = f"the broker takes no subscriptions with wildcards: {', '.join(left_out)} goes unheard"
             raise RefusedError(message, code=Code.REFUSED, path="subscribe")
@@ -123,9 +129,8 @@ class MqttSession:
             log.warning("link.disconnect_timed_out", timeout_s=_DISCONNECT_TIMEOUT_S)
             self._network.give_up()
 
-    async def _subscribe(self, client: PahoClient, topics: Sequence[str], *, no_local: bool) -> None:
-        options = SubscribeOptions(qos=1, noLocal=no_local)
-        rc, mid = client.subscribe([(topic, options) for topic in topics])
+    async def _subscribe(self, client: PahoClient, topics: Mapping[str, SubscribeOptions]) -> None:
+        rc, mid = client.subscribe(list(topics.items()))
         if rc != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
             raise self._no_longer()
         answer = self._subscribing[mid] = self._loop.create_future()
