@@ -132,7 +132,9 @@ def _wrong_length(details: ErrorDetails, spot: Spot, root: Schema) -> Problem:
     schema = spot.schema or {}
     context = details["ctx"]
     # Of what is far too long, pydantic does not say how long it is.
-    has = context.get("actual_length") or f"more than {context.get('max_length', 'enough')}"
+    has = context.get("actual_length")
+    if has is None:
+        has = f"more than {context.get('max_length', 'that')}"
     message = f"{wanted(schema, root)} is wanted here, and this has {has}"
     return Problem(message=message, path=spot.path, hint=_meaning(schema))
 

@@ -35,8 +35,9 @@ class Zone(Part):
     classes: Annotated[
         tuple[str, ...] | None,
         Field(
+            min_length=1,
             description="Names of the classes that it holds for; objects of others do not stand in it. "
-            "Without: all."
+            "Without: all.",
         ),
     ] = None
     min_confidence: Annotated[
@@ -89,7 +90,7 @@ class Line(Part):
     ]
     classes: Annotated[
         tuple[str, ...] | None,
-        Field(description="Names of the classes whose crossings count. Without: all."),
+        Field(min_length=1, description="Names of the classes whose crossings count. Without: all."),
     ] = None
 
     @model_validator(mode="after")

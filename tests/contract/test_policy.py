@@ -53,7 +53,7 @@ ZONES = st.dictionaries(
     NAMES,
     stanza(
         {"polygon": st.sampled_from([[[0, 0], [1, 0], [0.5, 0.25]], [[0, 0], [1, 0], [1, 1], [0, 1]]])},
-        {"mode": st.sampled_from(["include", "exclude"]), "classes": st.lists(TEXT, max_size=2)},
+        {"mode": st.sampled_from(["include", "exclude"]), "classes": st.lists(TEXT, min_size=1, max_size=2)},
     ),
     max_size=2,
 )

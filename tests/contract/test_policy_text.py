@@ -172,8 +172,35 @@ def problems_of(text: str, *, file: str = "policy.yaml") -> tuple[Problem, ...]:
             + "  sources:\n    c:\n      kind: synthetic\n      zones: {z: {polygon: [[0, 0], [1, 1]]}}\n",
             6,
             "policy.sources.c.zones.z.polygon",
-            "a list of at least 3, each a list of 2, each a number from 0 to 1 is wanted here, and this",
+            "at least 3, each a list of 2, each a number from 0 to 1 is wanted here, and this has 2",
             "fractions",
+        ),
+        (
+            HEAD
+            + "  rules:\n    r:\n      when: count() > 0\n      schedule:\n        from: '22:00'\n"
+            + "        to: '06:00'\n        days: []\n",
+            9,
+            "policy.rules.r.schedule.days",
+            "a list of at least 1, each mon, tue, wed, thu, fri, sat or sun is wanted here, and this has 0",
+            "Days on which",
+        ),
+        (
+            HEAD
+            + "  sources:\n    c:\n      kind: synthetic\n      zones:\n        z:\n"
+            + "          polygon: [[0, 0], [1, 0], [1, 1]]\n          classes: []\n",
+            9,
+            "policy.sources.c.zones.z.classes",
+            "a list of at least 1, each a text is wanted here, and this has 0",
+            "Without: all",
+        ),
+        (
+            HEAD
+            + "  sources:\n    c:\n      kind: synthetic\n      tracking: {}\n      lines:\n        l:\n"
+            + "          points: [[0, 0], [1, 0]]\n          classes: []\n",
+            10,
+            "policy.sources.c.lines.l.classes",
+            "a list of at least 1, each a text is wanted here, and this has 0",
+            "Without: all",
         ),
         (
             HEAD + "  sources:\n    c:\n      kind: synthetic\n      zones:\n        z:\n          polygon:\n"
