@@ -18,7 +18,7 @@ from agent.contract.reported import policy_sha256
 from agent.contract.topics import CONTRACT_VERSION, Topics
 from agent.pipeline.commands import Commands, Handler
 from agent.pipeline.commands.diagnose import Diagnose, Warnings
-from agent.pipeline.commands.operations import CHANGING_POLICY
+from agent.pipeline.commands.operations import CHANGING_POLICY, REPEATABLE
 from agent.pipeline.commands.pictures import Pictures
 from agent.pipeline.commands.results import Results
 from agent.pipeline.commands.simple import LogLevel, Ping, ReplayStream
@@ -101,7 +101,7 @@ class CommandPlane:
             self._handlers["log-level"] = LogLevel(set_level=set_log_level, usual=settings.log.level)
         self.commands = Commands(
             handlers=self._handlers,
-            kept=SqliteCommandLog(state_dir=settings.state_dir),
+            kept=SqliteCommandLog(state_dir=settings.state_dir, repeatable=REPEATABLE),
             results=Results(
                 outbox=outbox, topics=topics, clock=clock, metrics=metrics, policy=policy, scrub=scrub
             ),

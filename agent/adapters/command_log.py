@@ -1,10 +1,11 @@
 """The ids of commands and how each ended, in an SQLite file of their own."""
 
 import json
+import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,10 @@ COMMANDS_FILE: Final = "commands.sqlite3"
 
 KEPT_S: Final = 86_400.0
 MOST_ENTERED: Final = 10_000
+MOST_REPEATABLE: Final = 1_000
+"""Of commands that change nothing when they are done again only so many: somebody who looks after the node
+every few seconds must not use up the ids of those which change something."""
+
 MOST_REFUSED: Final = 1_000
 """Of commands that never ran only so many: a second one with their id harms nothing, and whoever is not
 allowed to command this node must not be able to push out the ids of those who are."""
@@ -51,26 +56,40 @@ PRAGMA user_version = 1;
 COMMIT;
 """
 
+# Parameters: repeatable operations as JSON, and whether one of these, or one of the others, is meant.
+_COUNT: Final = """
+SELECT count(*) FROM command WHERE entered = 1 AND (op IN (SELECT value FROM json_each(?))) = ?"""
+_EVICT: Final = """
+DELETE FROM command WHERE number IN (
+    SELECT number FROM command WHERE entered = 1 AND (op IN (SELECT value FROM json_each(?))) = ?
+    AND outcome IS NOT NULL AND at_wall_s <= ? ORDER BY number LIMIT ?)"""
+
 
 class SqliteCommandLog:
     """Fulfils `ports.CommandLog` with a file in `state_dir`, which is opened at the first call.
 
     A damaged file is moved aside, and told. `wall_s` is the time by which a day is counted; ids go only when
-    there are too many, so that most are kept for much longer.
+    there are too many, so that most are kept for much longer. Of the operations `repeatable` the oldest go
+    before a day is over.
     """
 
     def __init__(
         self,
         *,
         state_dir: Path,
+        repeatable: Collection[str] = (),
         wall_s: Callable[[], float] = time.time,
         most_entered: int = MOST_ENTERED,
+        most_repeatable: int = MOST_REPEATABLE,
         most_refused: int = MOST_REFUSED,
         most_output_bytes: int = MOST_OUTPUT_BYTES,
     ) -> None:
         self.file = state_dir / COMMANDS_FILE
         self._wall_s = wall_s
+        self._repeatable_ops = frozenset(repeatable)
+        self._repeatable = json.dumps(sorted(repeatable))
         self._most_entered = most_entered
+        self._most_repeatable = most_repeatable
         self._most_refused = most_refused
         self._most_output_bytes = most_output_bytes
         self._lock = threading.Lock()
@@ -80,7 +99,7 @@ class SqliteCommandLog:
         with self._writing(durable=True) as connection:
             known = _find(connection, command_id)
             if known is None:
-                self._make_room(connection)
+                self._make_room(connection, is_repeatable=op in self._repeatable_ops)
                 self._insert(connection, op, command_id, entered=True)
         return known
 
@@ -118,16 +137,15 @@ class SqliteCommandLog:
             (command_id, op, int(entered), self._wall_s()),
         )
 
-    def _make_room(self, connection: sqlite3.Connection) -> None:
+    def _make_room(self, connection: sqlite3.Connection, *, is_repeatable: bool) -> None:
         """Raises: RefusedError, if what could go is not a day old."""
-        count: int = connection.execute("SELECT count(*) FROM command WHERE entered = 1").fetchone()[0]
-        if count < self._most_entered:
+        kind = (self._repeatable, is_repeatable)
+        most = self._most_repeatable if is_repeatable else self._most_entered
+        count: int = connection.execute(_COUNT, kind).fetchone()[0]
+        if count < most:
             return
-        gone = connection.execute(
-            "DELETE FROM command WHERE number IN (SELECT number FROM command WHERE entered = 1"
-            " AND outcome IS NOT NULL AND at_wall_s <= ? ORDER BY number LIMIT ?)",
-            (self._wall_s() - KEPT_S, count - self._most_entered + 1),
-        )
+        latest_s = math.inf if is_repeatable else self._wall_s() - KEPT_S
+        gone = connection.execute(_EVICT, (*kind, latest_s, count - most + 1))
         if not gone.rowcount:
             message = f"{count} commands ran within a day, and the ids of no more are kept"
             raise RefusedError(message, code=Code.BUSY)

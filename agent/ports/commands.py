@@ -32,7 +32,7 @@ class CommandLog(Protocol):
     """The ids of commands, each with how it ended, over restarts. Every thread may call; waits for the disk.
 
     An id belongs to one command, whatever the operation. What was entered is kept for a day at least; of
-    what was only refused, the last thousand.
+    what was only refused, and of operations that change nothing, the last thousand.
     """
 
     def enter(self, op: str, command_id: str) -> KeptCommand | None:

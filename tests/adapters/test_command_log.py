@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from typing import Any, Final
 
 import pytest
 
@@ -24,6 +25,13 @@ REPOSITORY = Path(__file__).parents[2]
 DONE = CommandOutcome("done", output={"answer": [1, "zwei", None]})
 REFUSED = CommandOutcome("rejected", Code.SCHEMA, "/args/source", "it is missing", retryable=False)
 
+BOUNDS: Final[dict[str, Any]] = {
+    "repeatable": ["diagnose"],
+    "most_entered": 5,
+    "most_repeatable": 3,
+    "most_refused": 3,
+}
+
 Make = Callable[[], CommandLog]
 
 
@@ -31,13 +39,13 @@ Make = Callable[[], CommandLog]
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Makes the log; called again it is what the next process finds."""
     if request.param == "fake":
-        fake = FakeCommandLog(most_entered=5, most_refused=3)
+        fake = FakeCommandLog(**BOUNDS)
         yield lambda: fake
         return
     opened: list[SqliteCommandLog] = []
 
     def again() -> CommandLog:
-        opened.append(SqliteCommandLog(state_dir=tmp_path, most_entered=5, most_refused=3))
+        opened.append(SqliteCommandLog(state_dir=tmp_path, **BOUNDS))
         return opened[-1]
 
     yield again
@@ -104,6 +112,22 @@ def test_beyond_its_bound_no_more_may_run(make: Make) -> None:
         commands.enter("ping", "one-more")
     assert refused.value.code == Code.BUSY
     assert commands.enter("ping", "0") is not None
+
+
+def test_what_changes_nothing_takes_no_room_from_the_rest(make: Make) -> None:
+    commands = make()
+    for number in range(10):
+        assert commands.enter("diagnose", f"look-{number}") is None
+        commands.finish(f"look-{number}", DONE)
+    for number in range(5):
+        assert commands.enter("patch-config", f"{number}") is None
+        commands.finish(f"{number}", DONE)
+    assert commands.enter("diagnose", "look-9") is not None
+    assert commands.enter("diagnose", "look-0") is None
+    assert commands.enter("patch-config", "0") is not None
+    with pytest.raises(RefusedError) as refused:
+        commands.enter("patch-config", "one-more")
+    assert refused.value.code == Code.BUSY
 
 
 def test_refusals_push_out_refusals_only(make: Make) -> None:
