@@ -166,6 +166,8 @@ async def _refuse_to_start(site: Site, environment: dict[str, str], policy: str)
     policy_file = site.agent.folder / "policy.yaml"
     usual, site.agent.environment = site.agent.environment, {**site.agent.environment, **environment}
     policy_file.write_text(policy)
+    # With what was in force before, it would start whatever the file says.
+    (site.agent.state / "policy-state.json").unlink(missing_ok=True)
     await asyncio.to_thread(site.agent.start)
     code = await asyncio.to_thread(site.agent.wait, within_s=60)
     assert code == os.EX_CONFIG, site.agent.log[-2000:]
