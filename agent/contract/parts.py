@@ -1,6 +1,6 @@
 """What the policy document is written with: its base class, and kinds of value that occur in many places."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -19,6 +19,9 @@ def _no_truth(value: object) -> object:
 V1 = Annotated[Literal[1], BeforeValidator(_no_truth)]
 
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
+
+SLOWEST_HZ: Final = 0.001
+"""Of rates: once in a quarter of an hour. Far slower ones have a period that no clock counts."""
 
 Time = Annotated[str, AfterValidator(check_time), Field(json_schema_extra={"format": "date-time"})]
 """A moment with its zone, RFC 3339."""

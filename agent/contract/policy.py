@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from agent.contract.parts import V1, MediaPath, Name, Part, Time
+from agent.contract.parts import SLOWEST_HZ, V1, MediaPath, Name, Part, Time
 from agent.contract.references import dangling_references
 from agent.contract.rules import Rule
 from agent.contract.sources import (
@@ -162,7 +162,7 @@ class Publish(Part):
     detections_per_s: Annotated[
         float | None,
         Field(
-            gt=0,
+            ge=SLOWEST_HZ,
             le=1000,
             description="Most messages a second about each camera's frames. With `changed`, what had to wait "
             "is told as soon as may be. Without: no bound.",

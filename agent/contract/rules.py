@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_serializer
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from agent.contract.conditions import check_condition
-from agent.contract.parts import Name, Part
+from agent.contract.parts import SLOWEST_HZ, Name, Part
 from agent.domain.rules.schedule import Schedule
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -120,6 +120,6 @@ class Rule(Part):
         Field(description="Names of the cameras whose picture goes with the event."),
     ] = ()
     rates: Annotated[
-        dict[Name, Annotated[float, Field(gt=0, le=240)]],
+        dict[Name, Annotated[float, Field(ge=SLOWEST_HZ, le=240)]],
         Field(description="Most frames a second by camera while the event is on, in place of its own `fps`."),
     ] = Field(default_factory=dict)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from agent.contract.parts import Device, MediaPath, Name, Part, StreamUrl
+from agent.contract.parts import SLOWEST_HZ, Device, MediaPath, Name, Part, StreamUrl
 from agent.contract.thresholds import ThresholdPolicy
 from agent.contract.view import Line, Tracking, Zone
 
@@ -29,7 +29,11 @@ class Shadow(Part):
     model: Annotated[Name, Field(description="A name under `models`: a detector or a pose model.")]
     fps: Annotated[
         float,
-        Field(gt=0, le=240, description="Most frames a second that it looks at; fewer where time is short."),
+        Field(
+            ge=SLOWEST_HZ,
+            le=240,
+            description="Most frames a second that it looks at; fewer where time is short.",
+        ),
     ] = 1.0
 
 
@@ -38,7 +42,7 @@ class CameraPart(SourcePart):
 
     fps: Annotated[
         float | None,
-        Field(gt=0, le=240, description="Most frames a second that are inferred. Without: all."),
+        Field(ge=SLOWEST_HZ, le=240, description="Most frames a second that are inferred. Without: all."),
     ] = None
     overflow: Annotated[
         Literal["newest", "wait"] | None,
@@ -193,7 +197,7 @@ class DeviceCamera(CameraPart):
     ] = None
     rate_hz: Annotated[
         float | None,
-        Field(gt=0, le=240, description="Frames a second to ask for. Without: the device's own."),
+        Field(ge=SLOWEST_HZ, le=240, description="Frames a second to ask for. Without: the device's own."),
     ] = None
     format: Annotated[
         str | None,
@@ -214,7 +218,7 @@ class SyntheticCamera(CameraPart):
     kind: Literal["synthetic"]
     width_px: Annotated[int, Field(ge=64, le=4096, description="Width in pixels.")] = 640
     height_px: Annotated[int, Field(ge=64, le=4096, description="Height in pixels.")] = 480
-    rate_hz: Annotated[float, Field(gt=0, le=240, description="Frames a second.")] = 10.0
+    rate_hz: Annotated[float, Field(ge=SLOWEST_HZ, le=240, description="Frames a second.")] = 10.0
     seed: Annotated[int, Field(ge=0, description="The same seed gives the same pictures.")] = 1
     frames: Annotated[int | None, Field(gt=0, description="End after so many. Without: never.")] = None
 
@@ -250,7 +254,7 @@ class VibrationSensor(SensorPart):
     """A synthetic accelerometer on a machine whose bearing fails from time to time."""
 
     kind: Literal["vibration"]
-    rate_hz: Annotated[float, Field(gt=0, le=10_000, description="Samples a second.")] = 200.0
+    rate_hz: Annotated[float, Field(ge=SLOWEST_HZ, le=10_000, description="Samples a second.")] = 200.0
     seed: Annotated[int, Field(ge=0, description="The same seed gives the same readings.")] = 1
     fault_every_s: Annotated[
         float,

@@ -118,6 +118,14 @@ DESIRED: Final[dict[str, tuple[bytes, str, str | None]]] = {
         *(camera(url="rtsp://cam.plant.example/", secret="door"), "E_AUTH"),
         "/policy/sources/door/secret",
     ),
+    "a rate that no clock counts": (
+        *(policy(sources={"door": {"kind": "synthetic", "fps": 5e-324}}), "E_SCHEMA"),
+        "/policy/sources/door/fps",
+    ),
+    "a rate of a rule that no clock counts": (
+        *(policy(rules={"r": {"when": "true", "rates": {"door": 1e-300}}}), "E_SCHEMA"),
+        "/policy/rules/r/rates/door",
+    ),
     "a command of its own": (
         *(policy(sources={"door": {"kind": "pipe", "pipe": "rm -rf /"}}), "E_SCHEMA"),
         "/policy/sources/door/pipe",
