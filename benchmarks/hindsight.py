@@ -6,7 +6,7 @@ Each is compared with the same work without it, by turns: only ratios and differ
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -52,6 +52,12 @@ _ANCHORS: Final = 8400
 _STRONG: Final = 15
 _WEAK: Final = 6
 """As a YOLO11n has them in a frame of pedestrians, above 0.25 and above 0.1."""
+
+_PLAIN: Final[Mapping[str, object]] = {}
+_TRACKED: Final[Mapping[str, object]] = {
+    "tracking": {},
+    "zones": {"left": {"polygon": [[0.1, 0.3], [0.9, 0.3], [0.95, 0.9], [0.5, 1]]}},
+}
 
 _FACTS: Final = ModelFacts("m", "1", "0" * 64, "detect", _CLASSES, "cpu", "cpu", "exported", "fp32")
 
@@ -114,13 +120,15 @@ def remembering(frames: int) -> Figures:
 
 
 def trying(frames: int) -> Figures:
-    """How many frames a second a trial judges by two policies, with a rule each."""
+    """How many frames a second a trial judges by two policies, with a rule each; without tracks and with."""
     entries = _remembered(frames)
-    replay = _trial(entries)
-    began_s = time.monotonic()
-    replay.run(lambda: True)
-    took_s = time.monotonic() - began_s
-    return {"trial_frames_per_s": round(len(entries) / took_s)}
+    figures: Figures = {}
+    for name, camera in (("trial_frames_per_s", _PLAIN), ("tracked_trial_frames_per_s", _TRACKED)):
+        replay = _trial(entries, camera)
+        began_s = time.monotonic()
+        replay.run(lambda: True)
+        figures[name] = round(len(entries) / (time.monotonic() - began_s))
+    return figures
 
 
 def lanes_beside_a_trial(rounds: int) -> Figures:
@@ -207,11 +215,11 @@ def _remembered(frames: int) -> Sequence[Entry]:
     return recollection.since(0)
 
 
-def _trial(entries: Sequence[Entry]) -> Replay:
+def _trial(entries: Sequence[Entry], camera: Mapping[str, object] = _PLAIN) -> Replay:
     policy = Policy.model_validate(
         {
             "models": {"m": {"file": "m.onnx"}},
-            "sources": {"door": {"kind": "synthetic", "model": "m"}},
+            "sources": {"door": {"kind": "synthetic", "model": "m", **camera}},
             "rules": {"some": {"when": 'count("class 1", source="door") >= 2', "for_s": 1}},
         }
     )

@@ -108,7 +108,7 @@ class WhatIfArgs(Args):
         dict[str, Any],
         Field(description="What would change, from `policy` on (RFC 7396); null takes a key away."),
     ]
-    minutes: Annotated[float, Field(gt=0, le=60, description="How far back it is tried.")] = 10.0
+    minutes: Annotated[float, Field(gt=0, le=10, description="How far back it is tried.")] = 10.0
 
 
 ARGS: Final[Mapping[str, type[Args]]] = {

@@ -7,8 +7,8 @@ from agent.contract.differences import differences
 from agent.contract.policy import Policy
 from agent.contract.problems import KeyPath, Problem
 from agent.contract.reported import as_written
-from agent.domain.ids import SourceName
-from agent.domain.stamp import rfc3339
+from agent.contract.sources import CameraPart
+from agent.domain.stamp import Stamp, rfc3339
 from agent.pipeline.replaying import Camera, Replay, Side
 
 MOST_BEGINS: Final = 20
@@ -23,9 +23,9 @@ _NOT_JUDGED_OF_RULE: Final = frozenset({"rates"})
 
 
 def report(
-    replay: Replay, *, policies: tuple[Policy, Policy], thinned: Sequence[str], expected: Sequence[SourceName]
+    replay: Replay, *, policies: tuple[Policy, Policy], thinned: Sequence[str], since: Stamp
 ) -> Mapping[str, object]:
-    """As JSON knows it. `replay` has the sides of the two `policies`; `expected` are the second's cameras.
+    """As JSON knows it. `replay` has the sides of the two `policies`; it was to begin with `since`.
 
     `thinned`: sensors of whose readings not all are known.
     """
@@ -46,17 +46,21 @@ def report(
             for name in rules
         },
         "ignored": not_judged[:_MOST_IGNORED],
-        "notes": [*_notes(replay, thinned, expected), *_note_on_ignored(len(not_judged) - _MOST_IGNORED)],
+        "notes": [*_notes(replay, thinned, since), *_note_on_ignored(len(not_judged) - _MOST_IGNORED)],
     }
 
 
 def ignored(before: Policy, after: Policy) -> list[str]:
     """Pointers to what a patch changes and no trial can judge: it would need other frames."""
     paths = differences(as_written(before), as_written(after))
-    return [Problem(message="", path=path).pointer for path in paths if not _is_judged(path)]
+    return [
+        Problem(message="", path=path).pointer
+        for path in paths
+        if not _wants_no_other_frames(path) and not _only_takes_away(path, before, after)
+    ]
 
 
-def _is_judged(path: KeyPath) -> bool:
+def _wants_no_other_frames(path: KeyPath) -> bool:
     match path:
         case ("sources", _, str(part), *_):
             return part in _JUDGED_OF_SOURCE
@@ -68,6 +72,27 @@ def _is_judged(path: KeyPath) -> bool:
             return True
         case _:
             return False
+
+
+def _only_takes_away(path: KeyPath, before: Policy, after: Policy) -> bool:
+    """Whether it does without a camera, or without a model: what was seen suffices for that."""
+    match path:
+        case ("sources",):
+            return not after.sources
+        case ("sources", str(name)):
+            return name not in after.sources
+        case ("sources", str(name), "enabled" | "model"):
+            return _looks(before, name) and not _looks(after, name)
+        case ("models", str(name)):
+            return name not in after.models
+        case _:
+            return False
+
+
+def _looks(policy: Policy, camera: str) -> bool:
+    """Whether anything is looked for in its frames."""
+    stanza = policy.sources.get(camera)
+    return isinstance(stanza, CameraPart) and stanza.enabled and stanza.model is not None
 
 
 def _camera(before: Camera, after: Camera) -> dict[str, object]:
@@ -92,12 +117,19 @@ def _events(side: Side, rule: str, most: int) -> dict[str, object] | None:
     }
 
 
-def _notes(replay: Replay, thinned: Sequence[str], expected: Sequence[SourceName]) -> list[str]:
+def _notes(replay: Replay, thinned: Sequence[str], since: Stamp) -> list[str]:
     """What a reader has to know to believe no more than is true."""
     before, after = replay.sides
     notes = []
     if not replay.done:
         notes.append("Nothing was seen in this time, so there is nothing to judge by.")
+    if replay.began.monotonic_ns > since.monotonic_ns:
+        judged_s, whole_s = (
+            (replay.until.monotonic_ns - each.monotonic_ns) / 1e9 for each in (replay.began, since)
+        )
+        notes.append(
+            f"Only the last {judged_s:.0f} of {whole_s:.0f} s were judged: the node had no time for more."
+        )
     for name, camera in sorted(after.cameras.items()):
         was = before.cameras.get(name, Camera())
         if camera.dim > was.dim:
@@ -105,7 +137,7 @@ def _notes(replay: Replay, thinned: Sequence[str], expected: Sequence[SourceName
                 f"{name}: in {camera.dim} of {camera.frames} frames the weakest candidates that would count "
                 "now were not kept: there may be more objects than told."
             )
-    missing = sorted(set(expected) - after.cameras.keys())
+    missing = sorted(after.stance.thresholds.keys() - after.cameras.keys())
     notes += [f"{name}: no frame of it was seen in this time." for name in missing]
     if thinned:
         notes.append(

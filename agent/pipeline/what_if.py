@@ -23,11 +23,12 @@ from agent.pipeline.rulebook import Prepared, prepare, prepare_what_can
 from agent.pipeline.seeing import Seeing
 from agent.pipeline.supervise import in_thread
 from agent.pipeline.trial_report import report
+from agent.pipeline.trial_span import judge_newest
 from agent.ports import Clock, RuleCompiler
 
 BUDGET_S: Final = 30.0
-"""So long a trial may take; what is not done by then is told as an error. While lanes work without a pause it
-has a twentieth of one core."""
+"""So long a trial may take; it judges the newest that can be judged by then. While lanes work without a pause
+it has a twentieth of one core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class WhatIf:
         give_way: Callable[[], None],
         clock: Clock,
         budget_s: float = BUDGET_S,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._policy = policy
         self._beneath = beneath
@@ -68,6 +70,7 @@ class WhatIf:
         self._give_way = give_way
         self._clock = clock
         self._budget_s = budget_s
+        self._timer = timer
         self._is_busy = False
 
     def adopt(self, policy: Policy) -> None:
@@ -79,7 +82,7 @@ class WhatIf:
 
         Raises:
             RefusedError: the patched policy is none that this node would take; told as it would be then.
-            TransientError: another trial is under way, or this one took too long.
+            TransientError: another trial is under way, or nothing could be judged in time.
         """
         minutes = args.get("minutes", MINUTES)
         if not isinstance(minutes, int | float):
@@ -101,32 +104,35 @@ class WhatIf:
             self._is_busy = False
 
     def _try(self, trial: _Trial) -> Mapping[str, object]:
-        over = time.monotonic() + self._budget_s
+        over_s = self._timer() + self._budget_s
         after = patched(trial.policy, trial.patch)
         self._check(after)
-        prepared, _ = prepare_what_can(trial.policy, compiler=self._compiler)
-        stances = (
-            self._stance(trial.policy, prepared),
-            self._stance(after.policy, prepare(after.policy, compiler=self._compiler)),
+        policies = (trial.policy, after.policy)
+        prepared = (
+            prepare_what_can(trial.policy, compiler=self._compiler)[0],
+            prepare(after.policy, compiler=self._compiler),
         )
-        replay = Replay(stances, trial.entries, trial.now)
         rests = Rests(self._give_way)
+
+        def replay_of(entries: Sequence[Entry]) -> Replay:
+            return Replay(list(map(self._stance, policies, prepared)), entries, trial.now)
 
         def go_on() -> bool:
             rests.now_and_then()
-            return time.monotonic() < over
+            return self._timer() < over_s
 
-        if not replay.run(go_on):
+        replay = judge_newest(trial.entries, replay_of, go_on=go_on, left_s=lambda: over_s - self._timer())
+        if replay is None:
             raise TransientError(
-                f"{replay.done} of {len(trial.entries)} frames and readings were judged within "
-                f"{self._budget_s:g} s; ask for fewer minutes",
+                f"nothing of {len(trial.entries)} frames and readings could be judged within "
+                f"{self._budget_s:g} s; try again when the node has less to do",
                 code=Code.TIMEOUT,
             )
         return report(
             replay,
-            policies=(trial.policy, after.policy),
+            policies=policies,
             thinned=trial.thinned,
-            expected=sorted(stances[1].thresholds),
+            since=trial.entries[0].now if trial.entries else trial.now,
         )
 
     def _stance(self, policy: Policy, prepared: Prepared) -> Stance:

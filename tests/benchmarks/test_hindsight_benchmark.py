@@ -17,5 +17,6 @@ def test_the_command_writes_its_figures(tmp_path: Path) -> None:
     assert figures["loop_us_per_frame"] < figures["decode_us"]
     assert 0 < figures["bytes_per_frame"] < 10_000
     assert figures["trial_frames_per_s"] > 0
+    assert figures["tracked_trial_frames_per_s"] > 0
     assert figures["rate_beside_trial"] > 0
     assert 0 < figures["trial_share_of_core"] < 0.5

@@ -4,7 +4,9 @@ import json
 import re
 from pathlib import Path
 
-from agent.contract.command_args import ARGS
+from annotated_types import Le
+
+from agent.contract.command_args import ARGS, WhatIfArgs
 from agent.domain.fates import FLOOR, Fates
 from agent.pipeline.recollection import MAX_BYTES, MINUTES
 from agent.pipeline.what_if import BUDGET_S
@@ -29,6 +31,16 @@ def test_commands_are_such_as_the_node_takes() -> None:
     for body in re.findall(r"-m '(\{.*?\})'", TEXT, re.DOTALL):
         command = json.loads(body)
         ARGS[command["op"]].model_validate(command["args"])
+
+
+def test_no_more_minutes_can_be_asked_for_than_are_kept() -> None:
+    (most,) = (each.le for each in WhatIfArgs.model_fields["minutes"].metadata if isinstance(each, Le))
+    assert most == MINUTES
+
+
+def test_the_speed_of_a_trial_and_what_lanes_notice_are_in_the_table() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE)
+    assert {"trial_frames_per_s", "tracked_trial_frames_per_s", "rate_beside_trial"} <= set(rows)
 
 
 def test_numbers_are_those_of_the_code() -> None:

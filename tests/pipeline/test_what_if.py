@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable
+from datetime import datetime
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -54,6 +57,7 @@ class Node:
         beneath: ThresholdPolicy | None = None,
         check: Callable[[PolicyDocument], None] = lambda _document: None,
         budget_s: float = 60.0,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = FakeClock()
         self.recollection = Recollection()
@@ -66,6 +70,7 @@ class Node:
             give_way=lambda: None,
             clock=self.clock,
             budget_s=budget_s,
+            timer=timer,
         )
 
     def see(self, *confidences: float, source: SourceName = DOOR, known_from: float = 0.1) -> None:
@@ -235,11 +240,41 @@ def test_what_no_trial_can_judge_is_named() -> None:
     assert "gate: no frame of it was seen in this time." in told["notes"]
 
 
-def test_a_camera_that_would_be_gone_finds_nothing() -> None:
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {"sources": {"door": None}},
+        {"sources": {"door": {"enabled": False}}},
+        {"sources": {"door": {"model": None}}},
+        {"sources": {"door": None, "yard": None}, "models": {"people": None}},
+    ],
+)
+def test_a_camera_that_would_not_look_any_more_is_judged(patch: Any) -> None:
     node = Node()
     node.see(0.9)
-    told = node.ask({"sources": {"door": None}})
+    node.see(0.9, source=YARD)
+    told = node.ask(patch)
     assert told["cameras"]["door"]["objects"] == {"person": {"before": 1, "after": 0}}
+    assert told["ignored"] == []
+
+
+def test_a_camera_that_would_look_otherwise_or_for_the_first_time_is_not_judged() -> None:
+    off = {"kind": "synthetic", "model": "people", "enabled": False}
+    node = Node(
+        policy_of(sources={"door": off, "yard": {"kind": "synthetic"}, "motor": {"kind": "vibration"}})
+    )
+    told = node.ask(
+        {
+            "models": {"more": {"file": "more.onnx"}},
+            "sources": {"door": {"enabled": True}, "yard": {"model": "more"}, "motor": {"enabled": False}},
+        }
+    )
+    assert told["ignored"] == [
+        "/models/more",
+        "/sources/door/enabled",
+        "/sources/motor/enabled",
+        "/sources/yard/model",
+    ]
 
 
 def test_only_the_minutes_asked_for_are_judged() -> None:
@@ -290,12 +325,50 @@ def test_what_settings_do_not_permit_is_refused() -> None:
     assert refused.value.code == Code.AUTH
 
 
-def test_a_trial_that_takes_too_long_says_how_far_it_came() -> None:
+def test_a_trial_without_time_for_anything_fails() -> None:
     node = Node(budget_s=0.0)
     node.see(0.9)
-    with pytest.raises(TransientError, match="0 of 1 frames") as late:
+    with pytest.raises(TransientError, match="nothing of 1 frames") as late:
         node.ask({})
     assert late.value.code == Code.TIMEOUT
+
+
+def hundred_a_second() -> Callable[[], float]:
+    """A timer by which a trial judges about a hundred entries a second, whatever the machine does."""
+    hundredths = count()
+    return lambda: next(hundredths) / 100
+
+
+def test_of_more_than_can_be_judged_in_time_the_newest_is_told_and_how_much_that_is() -> None:
+    node = Node(
+        policy_of(rules={"ill": {"when": 'health("door") == "failed"'}}),
+        budget_s=2.0,
+        timer=hundred_a_second(),
+    )
+    node.recollection.remember_condition(DOOR, "failed", node.clock.now())
+    for _ in range(1000):
+        node.see(0.9)
+    told = node.ask({})
+    frames = told["cameras"]["door"]["frames"]
+    assert 64 < frames < 200
+    assert told["cameras"]["door"]["objects"] == {"person": {"before": frames, "after": frames}}
+    assert told["rules"]["ill"]["after"]["events"] == 1
+    began, until = (datetime.fromisoformat(told[key]) for key in ("from", "to"))
+    assert until.timestamp() == pytest.approx(node.clock.now().wall_ns / 1e9, abs=0.01)
+    judged_s = (until - began).total_seconds()
+    assert judged_s == pytest.approx((frames - 1) / 10, abs=0.01)
+    assert (
+        f"Only the last {judged_s:.0f} of 100 s were judged: the node had no time for more." in told["notes"]
+    )
+
+
+def test_what_can_be_judged_in_time_is_judged_as_a_whole() -> None:
+    node = Node(budget_s=20.0, timer=hundred_a_second())
+    for _ in range(1000):
+        node.see(0.9)
+    told = node.ask({})
+    assert told["cameras"]["door"]["frames"] == 1000
+    assert told["notes"] == ["yard: no frame of it was seen in this time."]
 
 
 def test_one_trial_at_a_time() -> None:
