@@ -48,6 +48,11 @@ def test_every_declared_metric_is_in_use(uses: list[Use]) -> None:
     assert {metric.name for metric in TABLE} - {name for _, _, name, _ in uses} == set()
 
 
+def test_no_metric_is_declared_twice() -> None:
+    names = [metric.name for metric in TABLE]
+    assert len(set(names)) == len(names)
+
+
 @pytest.mark.parametrize("metric", TABLE, ids=lambda metric: metric.name)
 def test_a_metric_is_named_and_described_as_prometheus_wants_it(metric: Metric) -> None:
     assert metric.name.endswith("_total") == (metric.kind == "count")

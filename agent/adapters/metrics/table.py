@@ -159,14 +159,5 @@ TABLE: Final = (
         ("rule",),
     ),
     Metric("rules_active", "gauge", "Rules that have an event on."),
-    Metric("commands_total", "count", "Commands that ended, by operation and how.", ("op", "status")),
-    Metric(
-        "commands_ignored_total",
-        "count",
-        "Messages below command/ without an answer: too many at once, or their topic names no command.",
-        ("reason",),
-    ),
-    Metric("snapshots_total", "count", "Pictures asked for by commands and rules.", ("source", "outcome")),
-    Metric("command_seconds", "observe", "Time that an operation took.", ("op",), STAGE_BUCKETS_S),
     Metric("healthy", "gauge", "1 where a source or stage is ok, else 0.", ("who",)),
 )
