@@ -89,7 +89,11 @@ def test_child_ends_with_the_agent_that_is_killed(tmp_path: Path, program: str) 
         agent.wait(10)
 
 
-@pytest.mark.parametrize(("parent", "says"), [(os.getpid(), "alive\n"), (1 << 22, ""), (None, "alive\n")])
+@pytest.mark.parametrize(
+    ("parent", "says"),
+    [(os.getpid(), "alive\n"), (1 << 22, ""), (None, "alive\n")],
+    ids=["ours", "gone", "nobody"],
+)
 def test_child_whose_parent_is_gone_already_ends_at_once(parent: int | None, says: str) -> None:
     environment = dict(os.environ)
     if parent is not None:

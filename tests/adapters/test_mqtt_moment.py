@@ -79,7 +79,9 @@ def until(days: float) -> datetime:
     return datetime.now(tz=UTC) + timedelta(days=days)
 
 
-@pytest.mark.parametrize("floor_s", [NOW_S, NOW_S - YEAR_S, NOW_S + YEAR_S])
+@pytest.mark.parametrize(
+    "floor_s", [NOW_S, NOW_S - YEAR_S, NOW_S + YEAR_S], ids=["now", "a year ago", "in a year"]
+)
 def test_what_is_valid_at_the_floor_is_accepted(authority: Authority, floor_s: float) -> None:
     with serving(authority.issue("broker", HOST)) as server:
         shake_hands(server, authority.issue("nano-42"), floor_s)
