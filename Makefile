@@ -30,8 +30,8 @@ faults: venv ## Harm real processes, and write docs/faults.md; QUICK=1 takes the
 	$(BIN)/python -m pytest tests/faults -n $(or $(JOBS),4) --dist worksteal \
 		$(if $(QUICK),,--long) --faults-report docs/faults.md $(ARGS)
 
-fuzz: venv ## Send a node hostile documents for 2 minutes; SECONDS=10, or ARGS="--seed 7", says otherwise
-	$(BIN)/python -m tools.fuzz_control --seconds $(or $(SECONDS),120) $(ARGS)
+fuzz: venv ## Send a node hostile documents for 2 minutes; SECONDS=10, or ARGS="--cases 100000 --seed 7", says otherwise
+	$(BIN)/python -m tools.fuzz_control $(if $(findstring --cases,$(ARGS)),,--seconds $(or $(SECONDS),120)) $(ARGS)
 
 lint: venv ## The part of check that runs no test
 	$(BIN)/ruff format --check .

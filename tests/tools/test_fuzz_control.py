@@ -50,6 +50,22 @@ def test_mutations_are_the_same_for_the_same_seed_and_of_every_kind() -> None:
     assert {"valid", "E_SCHEMA", "E_JSON", "E_DEPTH", "E_SIZE", "E_VERSION"} <= set(outcomes)
 
 
+@pytest.mark.parametrize(
+    ("said", "bounds"),
+    [
+        ([], "--seconds 120"),
+        (["SECONDS=7"], "--seconds 7"),
+        (["ARGS=--seed 3"], "--seconds 120 --seed 3"),
+        (["ARGS=--cases 5 --seed 3"], "--cases 5 --seed 3"),
+    ],
+)
+def test_make_says_how_long_unless_one_does(said: list[str], bounds: str) -> None:
+    # Only shown: what it would need is made elsewhere.
+    words = ["make", "--dry-run", "--no-print-directory", "fuzz", *said]
+    shown = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, timeout=30, check=True)
+    assert " ".join(shown.stdout.splitlines()[-1].split()).endswith(f"tools.fuzz_control {bounds}")
+
+
 @pytest.mark.slow
 def test_a_node_stands_a_short_run(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
