@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from agent.domain.rules.prepared import RuleBook
     from agent.domain.scene import Scene
 
+_TRACKS_OF_BOOT = 1 << 48
+
 _KEPT_NS = 60_000_000_000
 """The most that `keep_s` can be."""
 
@@ -82,8 +84,8 @@ def of_one_node(recorded: Iterable[Recorded], node: str | None) -> list[Scene | 
             f"the messages are of several nodes: {', '.join(nodes)}; choose one with --node",
             code=Code.CONFLICT,
         )
-    one_boot = len({each.boot for each in kept}) == 1
-    said = [each.said if one_boot else _by_the_wall(each.said) for each in kept]
+    boots = {boot: number for number, boot in enumerate(dict.fromkeys(each.boot for each in kept))}
+    said = [each.said if len(boots) == 1 else _by_the_wall(each.said, boots[each.boot]) for each in kept]
     return sorted(said, key=lambda each: each.at.monotonic_ns)
 
 
@@ -127,8 +129,8 @@ def _note(changes: Iterable[Change], events: dict[str, TriedEvent]) -> None:
             events[change.event].ended, events[change.event].reason = change.ended, change.reason
 
 
-def _by_the_wall(said: Scene | Readings) -> Scene | Readings:
-    """Of several boots the wall clock alone tells the order."""
+def _by_the_wall(said: Scene | Readings, boot: int) -> Scene | Readings:
+    """Of several boots the wall clock alone tells the order, and each gives the numbers of tracks anew."""
 
     def moved(at: Stamp) -> Stamp:
         return Stamp(at.wall_ns, at.wall_ns)
@@ -142,7 +144,11 @@ def _by_the_wall(said: Scene | Readings) -> Scene | Readings:
                 replace(each, first=moved(each.first), last=moved(each.last)) for each in said.scores
             ),
         )
-    return replace(said, at=moved(said.at))
+    objects = (
+        replace(one, track=None if one.track is None else one.track + boot * _TRACKS_OF_BOOT)
+        for one in said.objects
+    )
+    return replace(said, at=moved(said.at), objects=tuple(objects))
 
 
 class _Dwelling:

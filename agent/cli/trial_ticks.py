@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.domain.rules.engine import TICK_S
 from agent.domain.rules.features import AgeOf, Crossed
+from agent.domain.rules.machine import FLOOR_NS
 from agent.domain.stamp import Stamp
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from agent.domain.rules.prepared import PreparedRule, RuleBook
 
 TICK_NS: Final = int(TICK_S * 1e9)
-_SPARE_NS: Final = 8 * TICK_NS
+_SPARE_NS: Final = FLOOR_NS + 12 * TICK_NS
 """Each state of a rule is left at a tick, and questions are reviewed once a second."""
 
 _MINUTE_NS: Final = 60_000_000_000
