@@ -16,6 +16,7 @@ from agent.contract.policy import Policy
 from agent.domain.fates import Fates
 from agent.domain.ids import SourceName
 from agent.domain.latency import InferenceTiming
+from agent.domain.rules.machine import Machine, Timing
 from agent.domain.thresholds import Thresholds
 from agent.pipeline.explaining import Explaining
 from agent.pipeline.recollection import Recollection
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
 
     from agent.adapters.onnx.detector import OnnxDetector
     from agent.domain.detections import Detections
-    from agent.domain.scene import Scene
+    from agent.domain.rules.machine import Machine, Timing
+from agent.domain.scene import Scene
 
 DOOR: Final = SourceName("door")
 INPUT: Final = Size(640, 640)
@@ -205,9 +207,13 @@ def test_what_if_foretells_exactly_what_the_patched_policy_then_finds(
 
 
 def begins(scenes: list[Scene]) -> int:
-    """How often two people come to be there."""
-    held = [len(scene.objects) >= 2 for scene in scenes]
-    return sum(now and not before for before, now in zip([False, *held], held, strict=False))
+    """How often a rule for two people would tell of them."""
+    machine = Machine(Timing())
+    told = []
+    for scene in scenes:
+        holds = len(scene.objects) >= 2
+        told.append(machine.step(scene.at.monotonic_ns, holds=holds, over=not holds))
+    return told.count("begin")
 
 
 @pytest.mark.testdata
