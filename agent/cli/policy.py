@@ -96,7 +96,10 @@ def set_policy(
 
 @app.command()
 def reset(settings_file: SettingsFile = DEFAULT_SETTINGS, wait_s: Wait = _WAIT_S) -> None:
-    """Forget which versions there were: any may come next. What is in force stays until then."""
+    """Forget which versions there were: any may come next. What is in force stays until then.
+
+    The attempts are forgotten too: the list of `policy show`, and which policy was given up after a crash.
+    """
     from agent.adapters.policy_inbox import FilePolicyInbox
 
     with _telling_errors():

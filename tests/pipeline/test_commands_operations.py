@@ -18,6 +18,7 @@ from agent.pipeline.commands.diagnose import MOST_BYTES, MOST_WARNINGS, Diagnose
 from agent.pipeline.commands.operations import OPERATIONS
 from agent.pipeline.commands.simple import LogLevel, Ping, ReplayStream
 from agent.ports import Replay
+from tests.fakes.commands_node import CommandsNode
 
 DOOR = Stream("detections/door")
 
@@ -134,6 +135,32 @@ class TestDiagnose:
         assert len(json.dumps(bundle, separators=(",", ":")).encode()) <= most
         assert bundle["health"] == {"status": "ok"}
         assert "threads" in bundle["cut"]
+
+    async def test_the_smallest_message_still_says_which_node_it_is_and_how_it_fares(self) -> None:
+        async def outbox() -> Mapping[str, Any]:
+            return {"rows": 3}
+
+        policy = Policy(publish=Publish(max_message_bytes=1_024))
+        node_says = {
+            "agent": "10.10.10",
+            "contract": 1,
+            "uptime_s": 86_400_000.5,
+            "session": 100_000,
+            "health": "degraded",
+            "config_version": 2**53 - 1,
+            "config_sha256": "f" * 64,
+        }
+        long = {name: lambda: ["x" * 80] * 40 for name in ("health", "warnings", "tasks")}
+        read = {name: lambda: ["x" * 80] * 40 for name in ("versions", "machine", "settings", "threads")}
+        diagnose = Diagnose(
+            sections={"node": lambda: node_says, **long}, read=read, outbox=outbox, policy=policy
+        )
+        async with CommandsNode(policy=policy, diagnose=diagnose).running() as node:
+            node.send("diagnose", "i" * 64)
+            result = await node.result(f"diagnose/{'i' * 64}")
+        assert (result["status"], result["output"]["node"]) == ("done", node_says)
+        assert {"health", "threads"} <= set(result["output"]["cut"])
+        assert len(json.dumps(result, separators=(",", ":"))) <= 1_024
 
 
 @given(

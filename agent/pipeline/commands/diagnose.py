@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final
 
 from agent.contract import payloads
@@ -13,6 +13,8 @@ from agent.pipeline.supervise import in_thread
 MOST_BYTES: Final = 32_768
 MOST_WARNINGS: Final = 50
 _ROOM_FOR_RESULT: Final = 1_024
+_SPARED: Final = frozenset({"node"})
+"""Never cut: a few hundred bytes, for which there is room in the smallest message."""
 
 Section = Callable[[], object]
 """One part of the bundle, as JSON knows it."""
@@ -65,13 +67,17 @@ class Diagnose:
         bundle = {name: section() for name, section in self._sections.items()}
         bundle |= await in_thread("diagnose", lambda: {name: each() for name, each in self._read.items()})
         bundle["outbox"] = outbox
-        return bounded(json.loads(json.dumps(bundle, default=str)), most_bytes=self._most_bytes)
+        return bounded(
+            json.loads(json.dumps(bundle, default=str)), most_bytes=self._most_bytes, spared=_SPARED
+        )
 
 
-def bounded(bundle: dict[str, Any], *, most_bytes: int) -> dict[str, Any]:
+def bounded(
+    bundle: dict[str, Any], *, most_bytes: int, spared: Collection[str] = frozenset()
+) -> dict[str, Any]:
     """`bundle` as large as it may be at most: of its longest part the older half goes, again and again.
 
-    What was cut is named under `cut`.
+    What was cut is named under `cut`. The parts `spared` stay as they are, whatever their size.
 
     >>> bounded({"a": [1, 2, 3, 4], "b": "short"}, most_bytes=30)
     {'a': [4], 'b': 'short', 'cut': ['a']}
@@ -79,7 +85,7 @@ def bounded(bundle: dict[str, Any], *, most_bytes: int) -> dict[str, Any]:
     kept = dict(bundle)
     cut: set[str] = set()
     while _size(told := {**kept, "cut": sorted(cut)} if cut else kept) > most_bytes:
-        longest = max(kept, key=lambda name: _size(kept[name]), default=None)
+        longest = max(kept.keys() - spared, key=lambda name: _size(kept[name]), default=None)
         if longest is None:
             break
         cut.add(longest)
