@@ -34,6 +34,7 @@ _PAUSE_S: Final = 30.0
 """Of the node's own time, from case to case: no case finds the rates used up."""
 
 _MOST_ANSWER_BYTES: Final = 262_144
+_HIGHEST: Final = 2**40
 _HUGE: Final = 10 << 20
 _HUGE_AT: Final = range(100, 110)
 """Early, so that what the process needs at most for such ones it has had."""
@@ -81,6 +82,8 @@ class Fuzzer:
         number = self.tally.cases
         self.tally.cases += 1
         kind = self._random.choices(("policy", "command", "ack"), (6, 5, 1))[0]
+        if self._node.settled()[2] > _HIGHEST:  # as a person at the node would, or no policy could follow
+            await self._node.control.policies.reset()
         topic, payload = self._made(self._random.choice(self._by_kind[kind]), f"n{number}")
         self._node.clock.advance(_PAUSE_S)
         began_s = time.perf_counter()
@@ -100,9 +103,9 @@ class Fuzzer:
         random = self._random
         document = json.loads(json.dumps(seed.document).replace("{id}", name))
         if seed.kind == "policy":
-            document["version"] = self._node.document.version + random.choice((-1, 0, 1, 1, 1, 1))
+            document["version"] = self._node.settled()[2] + random.choice((-1, 0, 1, 1, 1, 1))
         elif seed.topic.startswith("command/patch-config"):
-            document["args"]["version"] = self._node.document.version + 1
+            document["args"]["version"] = self._node.settled()[2] + 1
         is_signed = seed.kind != "ack" and random.random() < 0.15
         payload = mutated(dated(document) if is_signed else document, random)
         if is_signed:
@@ -127,7 +130,7 @@ class Fuzzer:
         await self._until(lambda: bool(node.reported), topic, payload)
         after = node.document
         if after is not before:
-            self._is_newer(before, after, topic, payload)
+            self._is_newer(settled[2], after, topic, payload)
             return str(node.reported["status"])
         self._hold(node.settled() == settled, "what the disk has in force changed", topic, payload)
         last = (
@@ -155,7 +158,7 @@ class Fuzzer:
         after = node.document
         if after is not before:
             self._hold(topic.startswith("command/patch-config"), "it changed the policy", topic, payload)
-            self._is_newer(before, after, topic, payload)
+            self._is_newer(settled[2], after, topic, payload)
         else:
             self._hold(node.settled() == settled, "what the disk has in force changed", topic, payload)
         if told["status"] == "done":
@@ -175,8 +178,8 @@ class Fuzzer:
         self._hold(sum(node.metrics.counts.values()) == refused + 1, "it was not counted", topic, payload)
         return "refused"
 
-    def _is_newer(self, before: PolicyDocument, after: PolicyDocument, topic: str, payload: bytes) -> None:
-        self._hold(after.version > before.version, "an older policy is in force", topic, payload)
+    def _is_newer(self, floor: int, after: PolicyDocument, topic: str, payload: bytes) -> None:
+        self._hold(after.version > floor, "an older policy is in force", topic, payload)
         kept = self._node.store.peek()
         self._hold((kept.document or {}).get("version") == after.version, "it is not kept", topic, payload)
         wrong = next(_policy_schema().iter_errors(kept.document), None)
