@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
+
+_FIRST_S: Final = datetime(1, 1, 1, tzinfo=UTC).timestamp()
+_LAST_S: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,9 @@ def utc_text(seconds: float) -> str:
     >>> utc_text(1_700_000_000)
     '2023-11-14T22:13:20+00:00'
     """
-    return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="seconds")
+    # With a zone, a document can name hours before the year 1 and after the year 9999.
+    within = min(max(seconds, _FIRST_S), _LAST_S)
+    return datetime.fromtimestamp(within, tz=UTC).isoformat(timespec="seconds")
 
 
 def rfc3339(wall_ns: int) -> str:

@@ -10,7 +10,7 @@ import structlog
 from agent.contract.commands import Command
 from agent.contract.policy import Policy
 from agent.contract.topics import CommandTopic, Topics
-from agent.domain.errors import Code, NanofleetError, RefusedError
+from agent.domain.errors import Code, NanofleetError
 from agent.pipeline.commands.admission import Gate
 from agent.pipeline.commands.operations import OPERATIONS, Handler
 from agent.pipeline.commands.outcomes import BUSY, failed, rejected, told_before
@@ -26,6 +26,7 @@ MOST_WAITING: Final = 32
 LONG_AT_ONCE: Final = 2
 MOST_LONG_WAITING: Final = 4
 _MOST_BUSY_ANSWERS: Final = 32
+_READ_S: Final = 30.0
 _LOGGED_EVERY_NS: Final = 10_000_000_000
 
 
@@ -107,8 +108,8 @@ class Commands:
         while True:
             arrival = await self._waiting.get()
             try:
-                command = await self._reader.read(arrival)
-            except RefusedError as error:
+                command = await attempt("read-command", self._reader.read(arrival), timeout_s=_READ_S)
+            except NanofleetError as error:
                 await self._reject(arrival.topic, rejected(error))
             else:
                 await self._begin(arrival.topic, command)

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from joserfc.jwk import OKPKey
 from structlog.testing import capture_logs
 
 from agent.contract.policy import PolicyDocument
 from agent.policies import read_policy
 from agent.settings import Settings, load_settings
-from tests.control_signatures import KEY, raw
+from tests.control_signatures import KEY, private_pem, raw
 from tests.polling import until
 from tools.control_fuzzing.node import ControlledNode
-from tools.control_fuzzing.seeds import NODE, SITE
+from tools.control_fuzzing.seeds import KEY_NAME, NODE, SITE, signed
 
 SETTINGS: Final = """\
 site = "{site}"
@@ -235,6 +236,18 @@ async def test_a_hostile_command_changes_nothing_and_is_answered_with_its_code(
         assert (node.document, node.settled(), on_disk(settings)) == (before, settled, files)
         pong = await command(node, "ping", "b", envelope("ping", {}, id="b"))
         assert pong["status"] == "done"
+
+
+@pytest.mark.parametrize("expires_at", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+async def test_a_signed_command_of_a_time_beyond_the_calendar_is_answered(
+    settings: Settings, expires_at: str
+) -> None:
+    """The sentence that told when it had been good could not be written, and the node ended."""
+    times = {"issued_at": "0001-01-01T00:00:00+23:59", "expires_at": expires_at}
+    body = envelope("ping", {}, issuer=KEY_NAME, **times)
+    async with running(settings) as node:
+        told = await command(node, "ping", "a", signed(body, "command", OKPKey.import_key(private_pem())))
+    assert (told["status"], told["code"]) == ("rejected", "E_EXPIRED")
 
 
 @pytest.fixture
