@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.adapters.cel import CelRuleCompiler
@@ -218,8 +218,7 @@ class ControlledNode:
         finally:
             for task in (*tasks, *captures):
                 task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            await asyncio.wait([*tasks, *captures])
 
     def receive(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
         """What the broker brings, as the agent hands it on; `topic` is below the node's base."""
