@@ -210,9 +210,7 @@ def test_broken_camera_goes_back_alone_within_half_a_minute(tmp_path: Path) -> N
         until_blocking(lambda: len(back()) > 3, within_s=30)
         ended = datetime.fromisoformat(report["attempts"][-1]["at"]).timestamp()
         back_s = min(map(_told_s, back())) - published_s
-        print(
-            f"a broken camera was back {back_s:.1f} s after PUBLISH, told {ended - published_s:.1f} s"
-        )
+        print(f"a broken camera was back {back_s:.1f} s after PUBLISH, told {ended - published_s:.1f} s")
         assert ended - published_s < 30
         assert back_s < 30
 

@@ -124,8 +124,10 @@ DESIRED: Final[dict[str, tuple[bytes, str, str | None]]] = {
         "/policy/sources/door/fps",
     ),
     "a rate of a rule that no clock counts": (
-        *(policy(rules={"r": {"when": "true", "rates": {"door": 1e-300}}}), "E_SCHEMA"),
-        "/policy/rules/r/rates/door",
+        policy(
+            sources={"door": {"kind": "synthetic"}}, rules={"r": {"when": "true", "rates": {"door": 1e-300}}}
+        ),
+        *("E_SCHEMA", "/policy/rules/r/rates/door"),
     ),
     "a command of its own": (
         *(policy(sources={"door": {"kind": "pipe", "pipe": "rm -rf /"}}), "E_SCHEMA"),
