@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from random import Random
 from statistics import quantiles
 from typing import Annotated, Any, Final
 
@@ -30,9 +31,11 @@ from tests.programs import missing_packages
 _NODE: Final = "nano-1"
 _CAMERAS: Final = ("line-a", "line-b")
 _MODEL: Final = Path(__file__).parents[1] / "agent/demo/models/parts.onnx"
-_CHANGES: Final = 60
+_CHANGES: Final = 40
 _QUICK_CHANGES: Final = 4
 _WITHIN_S: Final = 30.0
+_PAUSE_S: Final = (1.0, 1.3)
+"""Between two changes: seldom enough that the node does not take them for a flood, and at no fixed phase."""
 _WIDTH: Final = 110
 
 GOALS: Final = {"threshold_p95_ms": "≤ 100", "frames_missing": "0"}
@@ -91,12 +94,13 @@ def _measure(folder: Path, *, changes: int, rate_hz: float) -> tuple[list[Change
             media=[_MODEL],
         )
         measuring = progress.add_task("starting", total=changes)
-        measured = []
+        measured, pause = [], Random(1)
         with agent.start():
             until_blocking(lambda: all(_detections(consumer, name) for name in _CAMERAS), within_s=_WITHIN_S)
             until_blocking(lambda: _told(consumer, 1) is not None, within_s=_WITHIN_S)
             for number in range(changes):
                 confidence = 0.9 if number % 2 == 0 else 0.25
+                time.sleep(pause.uniform(*_PAUSE_S))
                 measured.append(_change(consumer, number + 2, confidence, rate_hz))
                 progress.update(measuring, description="changing a threshold", advance=1)
             agent.stop()
