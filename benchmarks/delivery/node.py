@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from random import SystemRandom
+from random import Random
 from typing import Final
 
 from agent.adapters import heap
@@ -50,6 +50,14 @@ class Node:
         priority, stream = ROWS_OF[kind]
         now = self.clock.now()
         return Draft(stream=stream, priority=priority, body=BODY, made=now, captured=now, expiry_s=EXPIRY_S)
+
+
+class _AtOnce(Random):
+    """No delay, where a fleet's nodes would wait at random so that they do not all come back together."""
+
+    def uniform(self, a: float, b: float) -> float:
+        """The least."""
+        return min(a, b)
 
 
 @asynccontextmanager
@@ -102,7 +110,7 @@ async def running_node(place: Place) -> AsyncIterator[Node]:
             ticks=ticks,
             window=WINDOW,
             keepalive_s=_KEEPALIVE_S,
-            random=SystemRandom(),
+            random=_AtOnce(),
             on_condition=lambda *_: None,
             on_inbound=lambda _: None,
             on_connected=lambda _: None,
