@@ -57,7 +57,7 @@ def problems_of(text: str, *, file: str = "policy.yaml") -> tuple[Problem, ...]:
             HEAD + "  sources:\n    door:\n      kind: pipe\n      fps: '3'\n      pipe: csi\n",
             6,
             "policy.sources.door.fps",
-            "a number, above 0 and at most 240 is wanted here, not '3'",
+            "a number from 0.001 to 240 is wanted here, not '3'",
             "Most frames a second",
         ),
         (
