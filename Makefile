@@ -6,7 +6,7 @@ SHELL = /bin/sh
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help venv venv-demo demo test check faults fuzz lint bench bench-delivery generate lock wheels-aarch64 clean
+.PHONY: help venv venv-demo venv-ansible demo test check faults fuzz lint bench bench-delivery generate lock wheels-aarch64 clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -16,6 +16,9 @@ venv: ## Make .venv with all that tests and checks need (again only if the locks
 
 venv-demo:
 	@sh tools/make_venv.sh demo
+
+venv-ansible: venv ## Make .venv-ansible with what plays and checks deploy/ansible (again only if its lock changed)
+	@sh tools/make_tool_venv.sh ansible
 
 demo: venv-demo ## Show the agent at work; FOR=30 stops after 30 seconds
 	$(BIN)/nanofleet demo $(if $(FOR),--for $(FOR)) $(ARGS)
@@ -55,6 +58,6 @@ lock: venv ## Make requirements/*.txt anew; UPGRADE=1 takes the newest releases
 wheels-aarch64: venv ## Show that every core dependency has a wheel for 64-bit ARM
 	$(BIN)/python tools/check_wheels.py requirements/run-cpu.txt
 
-clean: ## Remove what make made: .venv, caches, build products
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## Remove what make made: .venv, .venv-ansible, caches, build products
+	rm -rf .venv .venv-ansible build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find agent tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

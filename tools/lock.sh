@@ -18,6 +18,8 @@ compile pyproject.toml --extra cpu --extra demo -o requirements/demo.txt \
     -c requirements/dev.txt --no-annotate "$@"
 compile pyproject.toml --extra cpu -o requirements/run-cpu.txt \
     -c requirements/dev.txt --no-annotate "$@"
+# An environment of its own, so no version is shared.
+compile requirements/ansible.in -o requirements/ansible.txt --no-annotate "$@"
 
 if grep -n '://' requirements/*.txt; then
     echo "lock: a lock file names an address; none may" >&2
