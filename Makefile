@@ -6,7 +6,7 @@ SHELL = /bin/sh
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help venv venv-demo venv-ansible demo test check faults fuzz lint bench bench-delivery generate lock wheels-aarch64 clean
+.PHONY: help venv venv-demo venv-ansible demo test check faults fuzz lint lint-ansible bench bench-delivery generate lock wheels-aarch64 clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,10 @@ lint: venv ## The part of check that runs no test
 	$(BIN)/mypy .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tools/check_docs.py
+
+lint-ansible: venv-ansible ## Lint deploy/ansible: ansible-lint (production profile) and yamllint, without network
+	@# In its folder, where ansible.cfg and both configurations are; the linter calls ansible by PATH.
+	cd deploy/ansible && PATH="$(CURDIR)/.venv-ansible/bin:$$PATH" && yamllint --strict . && ansible-lint --offline $(ARGS)
 
 bench: venv ## Measure the pipeline; ARGS="--json FILE" writes the figures
 	$(BIN)/python -m benchmarks.pipeline $(ARGS)
