@@ -1,0 +1,80 @@
+"""The inventory by which Ansible finds the lab's hosts, and what this fleet watches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import yaml
+
+from tools.fleet_lab.host import Host
+from tools.fleet_lab.image import USER
+from tools.fleet_lab.place import Place
+
+SITE: Final = "lab"
+CANARY: Final = "nano-1"
+_RATE_HZ: Final = 2
+"""Frames a second of each camera: all hosts share this machine's processor."""
+
+
+def write_inventory(place: Place, hosts: Sequence[Host]) -> None:
+    """Write `inventory/hosts.yml` and `inventory/group_vars/all.yml`; each run says the same."""
+    folder = place.inventory
+    (folder / "group_vars").mkdir(parents=True, exist_ok=True)
+    _write(folder / "hosts.yml", {"all": {"children": _groups(hosts)}})
+    _write(folder / "group_vars/all.yml", _variables(place, hosts))
+
+
+def _groups(hosts: Sequence[Host]) -> dict[str, Any]:
+    at = {host.name: {"ansible_host": host.address} for host in hosts}
+    nodes = {name: at[name] for name in at if not name.startswith("broker")}
+    brokers = {name: at[name] for name in at if name.startswith("broker")}
+    return {
+        "nodes": {"hosts": nodes},
+        "canary": {"hosts": {name: {} for name in nodes if name == CANARY}},
+        "broker": {"hosts": brokers},
+        "observers": {"hosts": {name: {} for name in brokers}},
+    }
+
+
+def _variables(place: Place, hosts: Sequence[Host]) -> dict[str, Any]:
+    broker = next((host.address for host in hosts if host.name.startswith("broker")), place.address(1))
+    return {
+        "ansible_user": USER,
+        "ansible_become": True,
+        "ansible_python_interpreter": "/usr/bin/python3",
+        "ansible_ssh_private_key_file": str(place.key_file),
+        "ansible_ssh_common_args": f"-o UserKnownHostsFile={place.folder}/known_hosts",
+        "nanofleet_site": SITE,
+        "nanofleet_broker_host": broker,
+        "nanofleet_pki_ca_passphrase": "of-this-lab-alone",
+        "nanofleet_pki_clients": ["controller", "dashboard"],
+        "nanofleet_models": ["{{ playbook_dir }}/../../agent/demo/models/parts.onnx"],
+        "nanofleet_policy": _policy(),
+    }
+
+
+def _policy() -> dict[str, Any]:
+    return {
+        "v": 1,
+        "version": 1,
+        "issuer": "lab",
+        "policy": {
+            "models": {"parts": {"file": "parts.onnx"}},
+            "sources": {
+                "line": {
+                    "kind": "synthetic",
+                    "model": "parts",
+                    "width_px": 320,
+                    "height_px": 240,
+                    "rate_hz": _RATE_HZ,
+                },
+                "machine": {"kind": "system"},
+            },
+            "publish": {"heartbeat_s": 2},
+        },
+    }
+
+
+def _write(path: Any, content: dict[str, Any]) -> None:
+    path.write_text("---\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
