@@ -6,7 +6,7 @@ SHELL = /bin/sh
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help venv venv-demo venv-ansible demo test check faults fuzz lint lint-ansible bench bench-delivery generate lock wheels-aarch64 clean
+.PHONY: help venv venv-demo venv-ansible venv-release demo test check faults fuzz lint lint-ansible bench bench-delivery generate lock wheels-aarch64 release clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,9 @@ venv-demo:
 
 venv-ansible: venv ## Make .venv-ansible with what plays and checks deploy/ansible (again only if its lock changed)
 	@sh tools/make_tool_venv.sh ansible
+
+venv-release: venv
+	@sh tools/make_tool_venv.sh release
 
 demo: venv-demo ## Show the agent at work; FOR=30 stops after 30 seconds
 	$(BIN)/nanofleet demo $(if $(FOR),--for $(FOR)) $(ARGS)
@@ -60,8 +63,11 @@ lock: venv ## Make requirements/*.txt anew; UPGRADE=1 takes the newest releases
 	@sh tools/lock.sh $(if $(UPGRADE),--upgrade)
 
 wheels-aarch64: venv ## Show that every core dependency has a wheel for 64-bit ARM
-	$(BIN)/python tools/check_wheels.py requirements/run-cpu.txt
+	$(BIN)/python tools/check_wheels.py requirements/run-cpu.txt requirements/run-signed.txt
 
-clean: ## Remove what make made: .venv, .venv-ansible, caches, build products
-	rm -rf .venv .venv-ansible build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+release: venv-release ## Make dist/release/VERSION, what nodes install from; ARGS="--target native --unaudited"
+	$(BIN)/python -m tools.release $(ARGS)
+
+clean: ## Remove what make made: environments, caches, build products
+	rm -rf .venv .venv-ansible .venv-release build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find agent tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

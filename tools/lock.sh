@@ -18,8 +18,14 @@ compile pyproject.toml --extra cpu --extra demo -o requirements/demo.txt \
     -c requirements/dev.txt --no-annotate "$@"
 compile pyproject.toml --extra cpu -o requirements/run-cpu.txt \
     -c requirements/dev.txt --no-annotate "$@"
-# An environment of its own, so no version is shared.
+# What a release holds beside it; gpu is in no larger lock, since it installs the same package as cpu.
+compile pyproject.toml --extra signed -o requirements/run-signed.txt \
+    -c requirements/dev.txt --no-annotate "$@"
+compile pyproject.toml --extra gpu -o requirements/run-gpu.txt \
+    -c requirements/dev.txt --no-annotate "$@"
+# Environments of their own, so no version is shared.
 compile requirements/ansible.in -o requirements/ansible.txt --no-annotate "$@"
+compile requirements/release.in -o requirements/release.txt --no-annotate "$@"
 
 if grep -n '://' requirements/*.txt; then
     echo "lock: a lock file names an address; none may" >&2
