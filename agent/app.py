@@ -12,10 +12,8 @@ from agent.adapters.metrics.prometheus import PrometheusMetrics
 from agent.adapters.mqtt import MqttLink
 from agent.adapters.outbox import SqliteOutbox
 from agent.adapters.system.clock import SystemClock
-from agent.adapters.system.memory import memory_mb
 from agent.adapters.system.notify import Notifier
 from agent.adapters.system.run_record import RunRecord
-from agent.adapters.system.temperature import temperatures_c
 from agent.adapters.system.time_floor import TimeFloor
 from agent.captures import Captures
 from agent.command_plane import CommandPlane
@@ -31,7 +29,7 @@ from agent.pipeline.announcements import Announcements
 from agent.pipeline.delivery import Delivery
 from agent.pipeline.eventing import Eventing, reports_of
 from agent.pipeline.handover import Handover
-from agent.pipeline.health import Health, Machine
+from agent.pipeline.health import Health
 from agent.pipeline.introduction import Introduction
 from agent.pipeline.keeping import Keeping
 from agent.pipeline.renewal import Renewal
@@ -107,7 +105,7 @@ class Agent:
             ticks=self.ticks,
             sources=frozenset(SourceName(name) for name in policy.sources),
             flow=self.scheduler.statistics,
-            machine=lambda: Machine(memory_mb=memory_mb(), temperature_c=temperatures_c()),
+            machine=assembly.machine,
             session=lambda: self.delivery.session,
             heartbeat_s=policy.publish.heartbeat_s,
             config_version=document.version,

@@ -14,6 +14,8 @@ from agent.adapters.onnx.anomaly import OnnxAnomaly
 from agent.adapters.onnx.detector import OnnxDetector
 from agent.adapters.outbox.bounds import Bounds, Limit
 from agent.adapters.sensors.system import SystemSensor
+from agent.adapters.system.limits import read_limits
+from agent.adapters.system.memory import memory_mb
 from agent.adapters.system.temperature import HEATED_BY_INFERENCE, temperatures_c
 from agent.adapters.system.time_floor import TimeFloor
 from agent.adapters.throttling import Throttling
@@ -23,6 +25,7 @@ from agent.domain.errors import Code, RefusedError
 from agent.domain.frame import Frame
 from agent.domain.ids import ModelName, SourceName
 from agent.pipeline.handover import Handover
+from agent.pipeline.health import Machine
 from agent.pipeline.intake import FrameIntake, ReadingIntake
 from agent.pipeline.overload import Strain
 from agent.pipeline.results import Result
@@ -64,6 +67,17 @@ def link(settings: Settings, *, clock: Clock, known_time: TimeFloor | None = Non
         username=broker.username,
         password_file=broker.password_file,
         dial_timeout_s=broker.connect_timeout_s,
+    )
+
+
+def machine() -> Machine:
+    """How the board is now. Blocking: a sensor may take milliseconds to read."""
+    limits = read_limits()
+    return Machine(
+        memory_mb=memory_mb(),
+        temperature_c=temperatures_c(),
+        memory_left_mb=limits.bound.left_mb if limits else None,
+        memory_limit_mb=limits.bound.total_mb if limits else None,
     )
 
 

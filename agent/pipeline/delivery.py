@@ -223,6 +223,7 @@ class Delivery:
         self._turn()
 
     async def _live(self) -> None:
+        self._metrics.gauge("link_connected", 0)
         while self._ending is None:
             session = await self._attempt()
             if session is None:

@@ -22,6 +22,7 @@ from agent.ports import Clock, Condition, Metrics, Outbox, Publication, Status
 log = structlog.get_logger(__name__)
 
 _TICK_S = 1.0
+_MIB = 1 << 20
 
 _NOTHING_YET = MailboxStatistics(offered=0, taken=0, held=0, dropped={})
 
@@ -32,6 +33,9 @@ class Machine:
 
     memory_mb: float
     temperature_c: Mapping[str, float]
+    memory_left_mb: float | None = None
+    """What may still be taken before the nearest limit, which is `memory_limit_mb`; None: nothing tells."""
+    memory_limit_mb: float | None = None
 
 
 class Health:
@@ -114,6 +118,7 @@ class Health:
     def forget(self, who: str) -> None:
         """It is no more, or begins anew: what it said does not count."""
         if self._conditions.pop(who, None) is not None:
+            self._metrics.forget("healthy", who=who)
             self._say_health(rfc3339(self._clock.now().wall_ns))
 
     def adopt(self, policy: Policy) -> None:
@@ -171,6 +176,7 @@ class Health:
         machine = await in_thread("machine", self._machine)
         rates = self._rates(flow, now.monotonic_ns)
         self._count(flow)
+        self._gauge(machine, oldest_s=outbox.oldest_s)
         self._last_flow, self._last_beat_ns = flow, now.monotonic_ns
         beat = payloads.Heartbeat(
             time=rfc3339(now.wall_ns),
@@ -202,6 +208,17 @@ class Health:
                 expiry_s=max(1, round(3 * self._heartbeat_s)),
             )
         )
+
+    def _gauge(self, machine: Machine, *, oldest_s: float) -> None:
+        """For /metrics, what the heartbeat tells as well, and how near the limit of memory is."""
+        self._metrics.gauge("policy_version", self.config_version)
+        self._metrics.gauge("clock_synced", float(self._clock.synced()))
+        self._metrics.gauge("outbox_oldest_s", round(oldest_s, 1))
+        for part, celsius in machine.temperature_c.items():
+            self._metrics.gauge("temperature_celsius", celsius, part=part)
+        if machine.memory_left_mb is not None and machine.memory_limit_mb is not None:
+            self._metrics.gauge("memory_left_bytes", machine.memory_left_mb * _MIB)
+            self._metrics.gauge("memory_limit_bytes", machine.memory_limit_mb * _MIB)
 
     def _rates(self, flow: Mapping[SourceName, MailboxStatistics], now_ns: int) -> dict[str, float]:
         """Inferences a second of each source since the last beat."""

@@ -46,6 +46,8 @@ class Renewal:
                 self._on_condition("certificate", "degraded", Code.TLS, check.trouble)
             if check.expires_s is not None:
                 self._metrics.gauge("certificate_days_left", round(check.expires_s / 86_400, 3))
+            if check.life_left is not None:
+                self._metrics.gauge("certificate_life_left", round(check.life_left, 5))
             if check.is_renewed:
                 self._on_renewed()
             await wait_for_event(stop, timeout_s=self._every_s)

@@ -161,6 +161,7 @@ class Ruling:
         self._troubles.doubts = class_doubts(prepared.book, self._classes(policy))
         self._stanzas = prepared.stanzas
         self._take(self._engine.adopt(prepared.book, self._clock.now(), begun))
+        self._metrics.gauge("rules_active", len(self._standing.on))
         with_alarm = {name for name, rule in self._stanzas.items() if rule.alarm}
         self._clear_alarms(with_alarm | self._standing.alarms.keys())
 

@@ -109,7 +109,7 @@ class Link(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CertificateCheck:
-    """`trouble` is a sentence for a person.
+    """`trouble` is a sentence for a person; `life_left` is a share, None without a certificate of ours.
 
     `is_renewed`: new ones proved themselves, and the session, which runs with those before, should move.
     """
@@ -117,6 +117,7 @@ class CertificateCheck:
     trouble: str | None
     expires_s: float | None
     is_renewed: bool
+    life_left: float | None = None
 
 
 class Certificates(Protocol):

@@ -11,6 +11,9 @@ class Metrics(Protocol):
 
     def gauge(self, name: str, value: float, /, **labels: str) -> None: ...
 
+    def forget(self, name: str, /, **labels: str) -> None:
+        """Tell this gauge with these labels no more, for what it was of is gone; never told is fine."""
+
     def observe(self, name: str, seconds: float, /, **labels: str) -> None: ...
 
     def observe_all(self, name: str, seconds: Sequence[float], /, **labels: str) -> None:

@@ -19,6 +19,7 @@ from agent.ports import Metrics
 TABLE: Final = (
     Metric("drops_total", "count", "Dropped.", ("source", "cause")),
     Metric("rows", "gauge", "Waiting."),
+    Metric("level", "gauge", "Filled.", ("tank",)),
     Metric("stage_seconds", "observe", "Taken.", ("stage",), STAGE_BUCKETS_S),
 )
 
@@ -77,8 +78,30 @@ def test_the_page_is_openmetrics_where_asked_for() -> None:
 def test_two_sets_of_metrics_know_nothing_of_each_other() -> None:
     one, other = metrics(), metrics()
     one.gauge("rows", 3)
+    other.gauge("rows", 0)
     assert samples(one)["nanofleet_rows"] == 3
     assert samples(other)["nanofleet_rows"] == 0
+
+
+def test_a_gauge_is_absent_until_it_is_told() -> None:
+    assert "nanofleet_rows" not in samples(metrics())
+
+
+def test_what_is_forgotten_is_told_no_more_until_it_comes_back() -> None:
+    made = metrics()
+    made.forget("level", tank="north")
+    for tank in ("north", "south"):
+        made.gauge("level", 0.5, tank=tank)
+    made.forget("level", tank="north")
+    assert {key for key in samples(made) if "level" in key} == {"nanofleet_level tank=south"}
+    made.gauge("level", 0.7, tank="north")
+    assert samples(made)["nanofleet_level tank=north"] == 0.7
+
+
+@pytest.mark.parametrize("name", ["absent", "drops_total", "rows"])
+def test_only_a_gauge_with_its_labels_is_forgotten(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        metrics().forget(name)
 
 
 @pytest.mark.parametrize(

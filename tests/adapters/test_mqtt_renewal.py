@@ -19,7 +19,7 @@ import pytest
 from agent.adapters.mqtt import MqttLink, TlsFiles
 from agent.adapters.mqtt.credentials import read_credentials
 from agent.adapters.mqtt.dial import Broker
-from agent.adapters.mqtt.expiry import left_s, warning
+from agent.adapters.mqtt.expiry import left_s, life_left, warning
 from agent.adapters.mqtt.moment import verified_chain
 from agent.adapters.mqtt.renewal import CertificateWatch
 from agent.adapters.mqtt.trial import try_credentials
@@ -93,7 +93,8 @@ def in_use(link: MqttLink) -> bytes:
 
 def test_files_that_do_not_change_are_no_news(broker: Mosquitto, node: Identity) -> None:
     watch = watch_of(link_of(node, broker.port))
-    assert checks(watch, count=5) == CertificateCheck(None, checks(watch).expires_s, is_renewed=False)
+    check = checks(watch, count=5)
+    assert (check.trouble, check.is_renewed) == (None, False)
 
 
 def test_a_renewed_pair_is_tried_and_taken(broker: Mosquitto, node: Identity) -> None:
@@ -221,7 +222,8 @@ def test_a_broker_that_is_away_says_nothing_about_a_pair(broker: Mosquitto, node
     clock = FakeClock()
     watch = watch_of(link_of(node, free_port(), clock))
     broker.authority.issue("nano-42").write_over(node)
-    assert checks(watch) == CertificateCheck(None, checks(watch).expires_s, is_renewed=False)
+    check = checks(watch)
+    assert (check.trouble, check.is_renewed) == (None, False)
 
 
 def test_silence_after_the_handshake_is_a_yes(broker: Mosquitto, node: Identity) -> None:
@@ -275,10 +277,18 @@ def test_the_end_of_a_certificate_is_told_a_week_before(
     said = warning(credentials, now_s=time.time())
     assert (said is not None) == warns
     left = left_s(credentials, now_s=time.time())
+    assert left is not None
     assert left == pytest.approx(days_left * 86_400, abs=5)
+    share = life_left(credentials, now_s=time.time())
+    assert share == pytest.approx(left / (end - datetime(2000, 1, 1, tzinfo=UTC)).total_seconds(), abs=1e-6)
     if said is not None:
         assert f"{tmp_path}/nano-42.pem expire" in said
         assert "without a restart" in said
+
+
+def test_without_a_certificate_no_life_is_left_to_tell_of(node: Identity) -> None:
+    credentials = read_credentials(TlsFiles(ca=files_of(node).ca))
+    assert life_left(credentials, now_s=time.time()) is None
 
 
 # --- what is not documented -------------------------------------------------------------------------

@@ -22,6 +22,9 @@ class FakeMetrics:
     def gauge(self, name: str, value: float, /, **labels: str) -> None:
         self.gauges[_key(name, labels)] = value
 
+    def forget(self, name: str, /, **labels: str) -> None:
+        self.gauges.pop(_key(name, labels), None)
+
     def observe(self, name: str, seconds: float, /, **labels: str) -> None:
         self.observed[_key(name, labels)].append(seconds)
 

@@ -44,17 +44,20 @@ class Post:
     def __init__(self, *, outbox: FakeOutbox | None = None) -> None:
         self.clock = FakeClock()
         self.announcements = Announcements()
+        self.metrics = FakeMetrics()
         self.flow: Mapping[SourceName, MailboxStatistics] = {DOOR: MailboxStatistics(0, 0, 0, {})}
         self.health = Health(
             topics=Topics("plant", "nano-42"),
             announcements=self.announcements,
             outbox=outbox or FakeOutbox(clock=self.clock),
             clock=self.clock,
-            metrics=FakeMetrics(),
+            metrics=self.metrics,
             ticks=Ticks(clock=self.clock),
             sources=frozenset({DOOR}),
             flow=lambda: self.flow,
-            machine=lambda: Machine(memory_mb=170.44, temperature_c={"cpu": 51.0}),
+            machine=lambda: Machine(
+                memory_mb=170.44, temperature_c={"cpu": 51.0}, memory_left_mb=3, memory_limit_mb=400
+            ),
             session=lambda: 17,
             heartbeat_s=10.0,
             config_version=42,
@@ -142,6 +145,22 @@ async def test_heartbeat_tells_rates_since_the_last_one() -> None:
     assert beat["dropped"] == {"door": {"replaced": 24}}
     assert beat["outbox"] == {"rows": 0, "bytes": 0, "oldest_s": 0.0, "refused": 0, "at_broker": 0}
     assert (beat["session"], beat["memory_mb"], beat["config_version"]) == (17, 170.4, 42)
+    assert post.metrics.gauges == {
+        "policy_version": 42,
+        "clock_synced": 1,
+        "outbox_oldest_s": 0,
+        "temperature_celsius part=cpu": 51,
+        "memory_left_bytes": 3 << 20,
+        "memory_limit_bytes": 400 << 20,
+    }
+
+
+def test_metrics_tell_nothing_of_a_source_that_is_gone() -> None:
+    post = Post()
+    post.health.report("door", "failed", "E_FILE", None)
+    assert post.metrics.gauges == {"healthy who=door": 0}
+    post.health.forget("door")
+    assert post.metrics.gauges == {}
 
 
 async def test_beat_is_left_out_while_the_outbox_does_not_answer_and_the_stage_lives() -> None:

@@ -52,12 +52,14 @@ async def test_what_the_files_say_is_told_and_a_renewal_is_passed_on() -> None:
     await until(lambda: bool(conditions))
     assert conditions == [("certificate", "ok", None, None)] * len(conditions)
     assert metrics.gauges["certificate_days_left"] == 30
+    assert "certificate_life_left" not in metrics.gauges
     certificates.answer = CertificateCheck("the key is gone", 6 * DAY_S, is_renewed=False)
     await until(lambda: conditions[-1][1] == "degraded")
     assert ("certificate", "degraded", Code.TLS, "the key is gone") in conditions
     assert renewed == []
-    certificates.answer = CertificateCheck(None, 90 * DAY_S, is_renewed=True)
+    certificates.answer = CertificateCheck(None, 90 * DAY_S, is_renewed=True, life_left=0.99)
     await until(lambda: bool(renewed))
+    assert metrics.gauges["certificate_life_left"] == 0.99
     assert all(certificates.asked)
     stop.set()
     await asyncio.wait_for(task, 5)

@@ -61,6 +61,18 @@ class PrometheusMetrics:
         if series := self._find("gauge", name, labels):
             cast("Gauge", series.child).set(value)
 
+    def forget(self, name: str, /, **labels: str) -> None:
+        metric = self._declared.get(name)
+        if metric is None or metric.kind != "gauge" or not labels or set(metric.labels) != set(labels):
+            self._mistake(name, f"forget with labels {sorted(labels)} names no gauge in the table of metrics")
+            return
+        values = tuple(str(labels[label]) for label in metric.labels)
+        with self._lock:
+            gone = self._series[name].pop(values, None)
+            if gone is not None:
+                self._by_call = {call: one for call, one in self._by_call.items() if one is not gone}
+                self._collectors[name].remove(*values)
+
     def observe(self, name: str, seconds: float, /, **labels: str) -> None:
         self.observe_all(name, (seconds,), **labels)
 
@@ -118,7 +130,11 @@ class PrometheusMetrics:
         if metric.kind == "observe":
             return self._timings[metric.name].setdefault(values, Timings(metric.buckets))
         collector = self._collectors[metric.name]
-        return collector.labels(*values) if values else collector
+        if values:
+            return collector.labels(*values)
+        if metric.kind == "gauge":
+            self._registry.register(collector)
+        return collector
 
     def _register(self, metric: Metric) -> None:
         name = PREFIX + metric.name
@@ -127,8 +143,9 @@ class PrometheusMetrics:
                 counter = Counter(name, metric.help, metric.labels, registry=self._registry)
                 self._collectors[metric.name] = counter
             case "gauge":
-                gauge = Gauge(name, metric.help, metric.labels, registry=self._registry)
-                self._collectors[metric.name] = gauge
+                # One without labels would be 0 before anybody knew: no years of life, no days left.
+                registry = self._registry if metric.labels else None
+                self._collectors[metric.name] = Gauge(name, metric.help, metric.labels, registry=registry)
             case "observe":
                 timings = self._timings[metric.name] = {}
                 if not metric.labels:  # there from the beginning, as the others are

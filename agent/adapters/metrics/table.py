@@ -93,6 +93,8 @@ TABLE: Final = (
     ),
     Metric("outbox_rows", "gauge", "Messages that wait on disk."),
     Metric("outbox_bytes", "gauge", "Bytes that they take."),
+    Metric("outbox_limit_bytes", "gauge", "Bytes that they may take before the oldest have to go."),
+    Metric("outbox_oldest_s", "gauge", "Age of the oldest of them, as of the last heartbeat."),
     Metric("outbox_at_broker_rows", "gauge", "Those of them that the broker has and the consumer has not."),
     Metric("outbox_stored_ignored_total", "count", "Acks of consumers that say nothing.", ("reason",)),
     Metric("outbox_held_rows", "gauge", "Messages held in memory, because the disk refuses."),
@@ -123,6 +125,11 @@ TABLE: Final = (
         "certificate_days_left",
         "gauge",
         "Days until the node's certificate, or the last authority it trusts, expires; negative afterwards.",
+    ),
+    Metric(
+        "certificate_life_left",
+        "gauge",
+        "Share of its life that the node's certificate has before it; negative afterwards.",
     ),
     Metric("link_lost_total", "count", "Sessions that ended unasked, by cause.", ("cause",)),
     Metric(
@@ -160,4 +167,15 @@ TABLE: Final = (
     ),
     Metric("rules_active", "gauge", "Rules that have an event on."),
     Metric("healthy", "gauge", "1 where a source or stage is ok, else 0.", ("who",)),
+    Metric("policy_version", "gauge", "Version of the policy in force."),
+    Metric("clock_synced", "gauge", "1 while the wall clock is known to be right, else 0."),
+    Metric(
+        "temperature_celsius", "gauge", "The hottest sensor of each kind, as the heartbeat has it.", ("part",)
+    ),
+    Metric(
+        "memory_left_bytes",
+        "gauge",
+        "Memory that may still be taken before the nearest limit: the board's, or a control group's.",
+    ),
+    Metric("memory_limit_bytes", "gauge", "That limit, with what others have taken of it."),
 )

@@ -17,6 +17,15 @@ def left_s(credentials: Credentials, *, now_s: float) -> float | None:
     return min((end - now_s for end in ends if end is not None), default=None)
 
 
+def life_left(credentials: Credentials, *, now_s: float) -> float | None:
+    """Share of its life that our certificate has before it; negative once it expired, None without one."""
+    validity = credentials.validity
+    if validity is None:
+        return None
+    lifetime_s = max(validity.not_after_s - validity.not_before_s, 1.0)
+    return (validity.not_after_s - now_s) / lifetime_s
+
+
 def warning(credentials: Credentials, *, now_s: float) -> str | None:
     """What to do before it is too late; None while there is time. `now_s`: seconds since 1970."""
     files, validity = credentials.files, credentials.validity

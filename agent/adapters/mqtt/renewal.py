@@ -4,7 +4,7 @@ from typing import Final
 
 from agent.adapters.mqtt.credentials import Credentials
 from agent.adapters.mqtt.dial import Broker, Floor
-from agent.adapters.mqtt.expiry import left_s, warning
+from agent.adapters.mqtt.expiry import left_s, life_left, warning
 from agent.adapters.mqtt.keyring import Keyring
 from agent.adapters.mqtt.trial import try_credentials
 from agent.domain.errors import ConfigError, TransientError
@@ -42,6 +42,7 @@ class CertificateWatch:
         return CertificateCheck(
             trouble=self._trouble(current, now_s),
             expires_s=left_s(current, now_s=now_s),
+            life_left=life_left(current, now_s=now_s),
             is_renewed=current is not before and connected,
         )
 

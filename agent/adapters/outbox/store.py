@@ -95,6 +95,11 @@ class Store:
         return self._books.waiting_bytes
 
     @property
+    def limit_bytes(self) -> int:
+        """Most bytes that may wait now."""
+        return self._room.limit_bytes
+
+    @property
     def cramped(self) -> bool:
         """Whether a full disk lets less wait than Settings allow."""
         return self._room.cramped

@@ -249,6 +249,7 @@ class Writer:
         self._metrics.gauge("outbox_held_rows", 0)
         self._metrics.gauge("outbox_rows", store.rows)
         self._metrics.gauge("outbox_bytes", store.bytes)
+        self._metrics.gauge("outbox_limit_bytes", store.limit_bytes)
         if store.cramped:
             self._say(
                 "degraded", Code.DISK, "the disk is full: before more can wait, the oldest will have to go"
