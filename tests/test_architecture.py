@@ -25,7 +25,10 @@ MAY_USE: Final = {
 MAY_IMPORT: Final = {
     "settings": {"contract", "domain"},
     "workbench": {"adapters", "ports", "serving.tuning", "vision", "domain"},
-    "fleet": {"adapters.mqtt", "contract", "domain"},
+    "fleet": {
+        *("adapters.mqtt", "adapters.system.clock", "contract", "domain", "ports"),
+        *("settings.broker", "settings.loading", "settings.paths", "settings.toml_text"),
+    },
 }
 """What of ours a ring may import, where the order of the rings alone would allow more."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 
 import structlog
 from paho.mqtt.enums import MQTTErrorCode
@@ -86,14 +86,27 @@ class MqttSession:
             raise RefusedError(message, code=Code.SCHEMA, path=publication.topic) from error
 
     async def subscribe(
-        self, topics: Sequence[str], *, no_local: bool, as_published: Collection[str] = ()
+        self,
+        topics: Sequence[str],
+        *,
+        no_local: bool,
+        as_published: Collection[str] = (),
+        at_most_once: Collection[str] = (),
     ) -> None:
+        """As `ports.Session` has it; `at_most_once`, some of `topics`, come at QoS 0.
+
+        What comes of those faster than it is read is dropped, and keeps nothing else from coming.
+        """
         if self._client is None or self._closed is not None:
             raise self._no_longer()
         wanted = [topic for topic in topics if self._limits.wildcard_subscriptions or not _is_wild(topic)]
         if wanted:
             options = {
-                topic: SubscribeOptions(qos=1, noLocal=no_local, retainAsPublished=topic in as_published)
+                topic: SubscribeOptions(
+                    qos=0 if topic in at_most_once else 1,
+                    noLocal=no_local,
+                    retainAsPublished=topic in as_published,
+                )
                 for topic in wanted
             }
             await self._subscribe(self._client, options)
@@ -101,7 +114,7 @@ class MqttSession:
             message = f"the broker takes no subscriptions with wildcards: {', '.join(left_out)} goes unheard"
             raise RefusedError(message, code=Code.REFUSED, path="subscribe")
 
-    async def events(self) -> AsyncIterator[SessionEvent]:
+    async def events(self) -> AsyncGenerator[SessionEvent, None]:
         while True:
             while self._events:
                 event = self._events.popleft()

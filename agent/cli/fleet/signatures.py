@@ -1,4 +1,4 @@
-"""`nanofleet fleet`: from an operator's machine. Keys, and what they sign."""
+"""`nanofleet fleet keygen`, `sign` and `verify`: keys, and what they sign."""
 
 from __future__ import annotations
 
@@ -16,17 +16,12 @@ if TYPE_CHECKING:
     from agent.adapters.signing import JwsVerifier
     from agent.contract.signed import ControlKind, SignedHeader
 
-app = typer.Typer(
-    no_args_is_help=True, help="From an operator's machine: make keys, sign policies and commands for nodes."
-)
-
 DEFAULT_EXPIRY_S = {"policy": 2_592_000, "command": 300}
 """30 days and 5 minutes: within what a node takes by default."""
 
 Document = Annotated[Path, typer.Argument(help="A file, or - for standard input.", metavar="FILE|-")]
 
 
-@app.command()
 def keygen(
     name: Annotated[
         str,
@@ -55,7 +50,6 @@ def keygen(
     )
 
 
-@app.command()
 def sign(
     document: Document,
     key_file: Annotated[Path, typer.Option("--key", help="The private key.", metavar="FILE")],
@@ -110,7 +104,6 @@ def sign(
             write_output(out, jws + "\n", option="--out")
 
 
-@app.command()
 def verify(
     document: Document,
     settings_file: Annotated[
