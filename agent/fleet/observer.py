@@ -41,6 +41,15 @@ class Reader:
     retained_s: float = 0.0
     """When the last retained message came."""
 
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing retained has come for longer than a broker pauses between two such messages."""
+        return time.monotonic() - self.retained_s > _QUIET_S
+
+    def listen_anew(self) -> None:
+        """Something retained may come from now on."""
+        self.retained_s = time.monotonic()
+
     def __call__(self, message: Inbound) -> None:
         if message.retained:
             self.retained_s = time.monotonic()
@@ -67,9 +76,10 @@ async def nodes_of_site(connection: Connection, site: str) -> list[NodeName]:
         if path == "state" and node.site == site and is_name(node.node) and message.payload:
             found.add(node)
 
-    reader = Reader(take, retained_s=time.monotonic())
+    reader = Reader(take)
+    reader.listen_anew()
     await connection.subscribe([f"edge/v{CONTRACT_VERSION}/{site}/+/state"])
-    await connection.hear(reader, for_s=_SITE_S, until=lambda: _is_quiet(reader))
+    await connection.hear(reader, for_s=_SITE_S, until=lambda: reader.is_quiet)
     return sorted(found)
 
 
@@ -88,11 +98,11 @@ async def listen_to(
         RefusedError: the broker does not let us listen.
     """
     for batch in _batches(nodes):
-        reader.retained_s = time.monotonic()
+        reader.listen_anew()
         await connection.subscribe([node.topics.below(path) for node in batch for path in paths])
 
         def arrived(batch: Sequence[NodeName] = batch) -> bool:
-            return all(map(is_in, batch)) or _is_quiet(reader)
+            return all(map(is_in, batch)) or reader.is_quiet
 
         await connection.hear(reader, for_s=_SITE_S, until=arrived)
 
@@ -114,10 +124,6 @@ def _batches(nodes: Iterable[NodeName]) -> Iterable[list[NodeName]]:
     left = iter(nodes)
     while batch := list(islice(left, _BATCH)):
         yield batch
-
-
-def _is_quiet(reader: Reader) -> bool:
-    return time.monotonic() - reader.retained_s > _QUIET_S
 
 
 def _first_line(error: ValueError) -> str:

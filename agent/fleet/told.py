@@ -77,6 +77,7 @@ class ToldAttempt(Told):
     code: str | None = None
     path: str | None = None
     message: str = ""
+    at: str | None = None
 
 
 class ToldConfig(Told):

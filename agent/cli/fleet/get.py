@@ -75,6 +75,9 @@ def _show(sightings: Mapping[NodeName, Sighting]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    if not sightings:
+        typer.echo("no node has left anything at the broker", err=True)
+        return
     table = Table()
     for column in _COLUMNS:
         table.add_column(column, justify="right" if column in {"session", "°C"} else "left", overflow="fold")
@@ -84,8 +87,6 @@ def _show(sightings: Mapping[NodeName, Sighting]) -> None:
     unknown = [str(node) for node, sighting in sightings.items() if not sighting.is_known]
     if unknown:
         typer.echo(f"nothing is known of {', '.join(unknown)}", err=True)
-    if not sightings:
-        typer.echo("no node has left anything at the broker", err=True)
 
 
 def _row(sighting: Sighting) -> list[str]:

@@ -15,6 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from agent.fleet.client import Client
+    from agent.fleet.node_names import NodeName
 
 T = TypeVar("T")
 
@@ -85,6 +86,37 @@ def read_each(texts: list[str], read: Callable[[str], T]) -> list[T]:
         return list(dict.fromkeys(read(text) for text in texts))
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def read_files(texts: list[str]) -> dict[NodeName, Path]:
+    """The file that is meant for each node.
+
+    Raises:
+        UsageError: one is not of the form SITE/NODE=FILE, or a node has two.
+    """
+    from agent.fleet.node_names import read_assignment
+
+    files: dict[NodeName, Path] = {}
+    for node, file in read_each(texts, read_assignment):
+        if node in files:
+            raise UsageError(f"{node} is given two files: {files[node]} and {file}")
+        files[node] = Path(file)
+    return files
+
+
+@contextmanager
+def progress(what: str, *, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, where a person sees it."""
+    if not sys.stderr.isatty():
+        yield lambda _done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def print_json(content: dict[str, Any]) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,13 +16,14 @@ from agent.cli.fleet.talking import (
     UsageError,
     client_of,
     print_json,
+    progress,
     read_each,
     talking,
     warn_of_unread,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from agent.fleet.conditions import Before, Finding
     from agent.fleet.gate import Verdict
@@ -139,7 +138,7 @@ def wait_for(
             max_temperature_c=max_temperature_c,
         )
         client = client_of(settings_file)
-        with _progress(len(nodes)) as on_progress:
+        with progress("nodes that meet it", total=len(nodes)) as on_progress:
             watched = asyncio.run(
                 wait(client, nodes, wanted, steady_s=steady_s, timeout_s=timeout_s, on_progress=on_progress)
             )
@@ -162,21 +161,6 @@ def _read_before(file: Path) -> Mapping[str, Before]:
         raise ConfigError(f"{file} cannot be read: {error.strerror}", code=Code.FILE) from error
     except RefusedError as error:
         raise RefusedError(f"{file}: {error.message}", code=error.code) from error
-
-
-@contextmanager
-def _progress(nodes: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr, where a person sees it."""
-    if not sys.stderr.isatty():
-        yield lambda _met: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("nodes that meet it"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=nodes)
-        yield lambda met: bar.update(task, completed=met)
 
 
 def _show(verdicts: Mapping[NodeName, Verdict]) -> None:
