@@ -68,13 +68,25 @@ def test_locks_name_no_address_and_hash_every_package(lock: str) -> None:
         assert "--hash=sha256:" in block, block.splitlines()[0]
 
 
-@pytest.mark.parametrize(("smaller", "larger"), [("run-cpu", "demo"), ("demo", "dev")])
+@pytest.mark.parametrize(("smaller", "larger"), [("run-cpu", "demo"), ("demo", "dev"), ("run-signed", "dev")])
 def test_a_smaller_lock_is_part_of_the_larger(smaller: str, larger: str) -> None:
     assert pins(smaller) - pins(larger) == set()
 
 
+def test_the_lock_for_gpus_differs_from_that_for_cpus_in_onnxruntime_alone() -> None:
+    different = {pin[0] for pin in pins("run-gpu") ^ pins("run-cpu")}
+    assert different == {"onnxruntime", "onnxruntime-gpu"}
+
+
 @pytest.mark.parametrize(
-    ("lock", "extras"), [("run-cpu", ["cpu"]), ("demo", ["cpu", "demo"]), ("dev", ["cpu", "demo", "dev"])]
+    ("lock", "extras"),
+    [
+        ("run-cpu", ["cpu"]),
+        ("run-gpu", ["gpu"]),
+        ("run-signed", ["signed"]),
+        ("demo", ["cpu", "demo"]),
+        ("dev", ["cpu", "demo", "dev"]),
+    ],
 )
 def test_a_lock_holds_what_the_project_asks_for(
     project: dict[str, Any], lock: str, extras: list[str]

@@ -23,9 +23,6 @@ from tools.release.wheelhouse import Wheelhouse
 from tools.release.wheels import Wheel
 
 RELEASES: Final = REPOSITORY / "dist" / "release"
-KEPT_WHEELS: Final = REPOSITORY / "build" / "wheels"
-LAST_AUDIT: Final = REPOSITORY / "build" / "release" / "audit.json"
-"""Of the last try, whatever came of it."""
 
 NO_GPU_WHEEL: Final = (
     "{targets}: without a build for GPUs. The one that PyPI has of onnxruntime-gpu for aarch64 is for servers"
@@ -45,6 +42,10 @@ class Wanted:
     advisories: str = "pypi"
     accepted: Mapping[str, str] = field(default_factory=dict)
     unaudited: bool = False
+    work: Path = REPOSITORY / "build"
+    """Keeps wheels for the next release, and what the last audit said, whatever came of it."""
+    tools_lock: Path = REPOSITORY / "requirements" / "release.txt"
+    """Pins the pip that goes into the archives."""
 
 
 def make(wanted: Wanted, *, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def make(wanted: Wanted, *, tell: Callable[[str], None]) -> dict[str, Any]:
         ReleaseError: It was stopped, or a step failed.
     """
     steps = _Steps()
-    pip = read_lock(REPOSITORY / "requirements" / "release.txt", target=wanted.targets[0])["pip"]
+    pip = read_lock(wanted.tools_lock, target=wanted.targets[0])["pip"]
     sets = {target: _sets_of(target, wanted=wanted) for target in wanted.targets}
     _tell_of_gpus(wanted, tell=tell)
     with steps.timed("audit"):
@@ -68,7 +69,9 @@ def make(wanted: Wanted, *, tell: Callable[[str], None]) -> dict[str, Any]:
             project = building.build(wanted.source, folder=built)
         with steps.timed("fetch"):
             wheelhouses = [
-                _wheelhouse(target, sets=one, pip=pip, project=project, tell=tell)
+                _wheelhouse(
+                    target, sets=one, pip=pip, project=project, kept=wanted.work / "wheels", tell=tell
+                )
                 for target, one in sets.items()
             ]
         created_s = int(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
@@ -128,8 +131,9 @@ def _tell_of_gpus(wanted: Wanted, *, tell: Callable[[str], None]) -> None:
 def _audit(pins: set[Pin], *, wanted: Wanted, tell: Callable[[str], None]) -> Audit:
     tell(f"asking {wanted.advisories} for advisories on {len(pins)} packages")
     audit = advisories.audit(pins, source=wanted.advisories, accepted=wanted.accepted)
-    LAST_AUDIT.parent.mkdir(parents=True, exist_ok=True)
-    write_document(LAST_AUDIT, audit.as_document())
+    kept = wanted.work / "release" / "audit.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_document(kept, audit.as_document())
     for finding in audit.findings:
         tell(f"{'stops' if finding.accepted_because is None else 'accepted'}: {finding}")
     for name in audit.unused:
@@ -150,9 +154,9 @@ def _audit(pins: set[Pin], *, wanted: Wanted, tell: Callable[[str], None]) -> Au
 
 
 def _wheelhouse(
-    target: Target, *, sets: Sets, pip: Pin, project: Wheel, tell: Callable[[str], None]
+    target: Target, *, sets: Sets, pip: Pin, project: Wheel, kept: Path, tell: Callable[[str], None]
 ) -> Wheelhouse:
-    wheels = fetch([pip, *sets.all], target=target, kept=KEPT_WHEELS, tell=tell)
+    wheels = fetch([pip, *sets.all], target=target, kept=kept, tell=tell)
     of = dict(zip([pip, *sets.all], wheels, strict=True))
     return Wheelhouse(
         target=target,
