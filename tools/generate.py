@@ -1,4 +1,4 @@
-"""Write what is derived from the models: JSON Schemas, and the references of settings and policy.
+"""Write what is derived from the models: JSON Schemas, references, the role's settings.
 
 usage: python tools/generate.py [--check]
 
@@ -20,6 +20,7 @@ from agent.contract.schemas import schema_of, wire_schemas
 from agent.contract.sources import Camera, CameraPart, Sensor, SensorPart, SourcePart
 from agent.contract.words import wanted
 from agent.settings.model import Settings
+from tools.role_settings import SPECS, with_settings
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 
@@ -82,6 +83,8 @@ def generated() -> dict[Path, str]:
         [_POLICY_HEAD, *_reference(schema_of(PolicyDocument))]
     )
     files[Path("docs/reference/model.md")] = "\n".join([_MODEL_HEAD, *_reference(schema_of(ModelCard))])
+    head = (REPOSITORY / SPECS).read_text(encoding="utf-8")
+    files[SPECS] = with_settings(head, schema_of(Settings))
     return files
 
 
