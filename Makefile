@@ -6,7 +6,7 @@ SHELL = /bin/sh
 BIN = .venv/bin
 
 .DEFAULT_GOAL = help
-.PHONY: help venv venv-demo venv-ansible venv-release demo test check faults fuzz lint lint-ansible bench bench-delivery generate lock wheels-aarch64 release clean
+.PHONY: help venv venv-demo venv-ansible venv-release demo test check faults fuzz fleet-lab fleet-lab-down fleet-test lint lint-ansible bench bench-delivery generate lock wheels-aarch64 release clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -27,10 +27,10 @@ demo: venv-demo ## Show the agent at work; FOR=30 stops after 30 seconds
 	$(BIN)/nanofleet demo $(if $(FOR),--for $(FOR)) $(ARGS)
 
 test: venv ## Run all tests but the faults; ARGS="-k outbox" chooses
-	$(BIN)/python -m pytest -m "not faults" $(ARGS)
+	$(BIN)/python -m pytest -m "not faults and not fleet" $(ARGS)
 
 check: lint ## Format, lint, types, import rings, docs and the fast tests
-	$(BIN)/python -m pytest -m "not slow and not faults" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not faults and not fleet" $(ARGS)
 
 faults: venv ## Harm real processes, and write docs/faults.md; QUICK=1 takes the short forms
 	$(BIN)/python -m pytest tests/faults -n $(or $(JOBS),4) --dist worksteal \
@@ -38,6 +38,18 @@ faults: venv ## Harm real processes, and write docs/faults.md; QUICK=1 takes the
 
 fuzz: venv ## Send a node hostile documents for 2 minutes; SECONDS=10, or ARGS="--cases 100000 --seed 7", says otherwise
 	$(BIN)/python -m tools.fuzz_control $(if $(findstring --cases,$(ARGS)),,--seconds $(or $(SECONDS),120)) $(ARGS)
+
+fleet-lab: venv venv-ansible ## Bring up three nodes and a broker host, and run site.yml against them; make fleet-lab-down ends it
+	$(BIN)/python -m tools.fleet_lab up
+	$(BIN)/python -m tools.release --target native --unaudited
+	cd deploy/ansible && ../../.venv-ansible/bin/ansible-playbook -i ../../build/fleet-lab/lab/inventory site.yml \
+		-e nanofleet_accept_unaudited=true $(ARGS)
+
+fleet-lab-down: venv ## Take the lab away
+	$(BIN)/python -m tools.fleet_lab down
+
+fleet-test: venv venv-ansible venv-release ## Tell the story of a fleet on real hosts (root; ten minutes)
+	$(BIN)/python -m pytest tests/fleet_lab -m fleet $(ARGS)
 
 lint: venv ## The part of check that runs no test
 	$(BIN)/ruff format --check .

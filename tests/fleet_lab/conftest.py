@@ -1,0 +1,62 @@
+"""One lab for the whole story, torn down whatever happens; how long its chapters took, at the end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.fleet_lab.fleet import Fleet
+from tests.fleet_lab.versions import REPOSITORY, blind, grown, make_release
+from tools.fleet_lab.lab import Lab
+from tools.fleet_lab.place import why_not
+
+FIRST: Final = "0.1.1"
+GOOD: Final = "0.1.2"
+BLIND: Final = "0.1.3"
+GROWN: Final = "0.1.4"
+
+_FLEET: Final = pytest.StashKey[Fleet]()
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Fleet]:
+    """Three bare nodes and a bare broker host, and four releases to bring to them."""
+    if why := why_not():
+        pytest.skip(f"no lab on this machine: {why}")
+    folder = tmp_path_factory.mktemp("fleet")
+    out = folder / "release"
+    lab = Lab(os.environ.get("NANOFLEET_TEST_LAB", "test"))
+    lab.down()
+    made = Fleet(lab=lab, releases=out, folder=REPOSITORY / "build/fleet-test")
+    made.folder.mkdir(parents=True, exist_ok=True)
+    request.config.stash[_FLEET] = made
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            hosts = pool.submit(lab.up)
+            for version, patch in ((FIRST, None), (GOOD, None), (BLIND, blind), (GROWN, grown)):
+                make_release(version, out=out, sources=folder / "sources", patch=patch)
+            hosts.result()
+        yield made
+    finally:
+        if made.recorder is not None:
+            made.recorder.__exit__()
+        lab.down()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    made = config.stash.get(_FLEET, None)
+    if made is None:
+        return
+    terminalreporter.section("how long the fleet's playbooks took (three nodes, a broker)")
+    for label, seconds in made.timings:
+        terminalreporter.write_line(f"{seconds:7.1f} s  {label}")
+    terminalreporter.write_line(f"what they printed: {_short(made.folder)}")
+
+
+def _short(folder: Path) -> str:
+    return str(folder.relative_to(REPOSITORY))

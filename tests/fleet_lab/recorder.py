@@ -1,0 +1,84 @@
+"""The cloud developer's side: everything that the fleet says, from its first message to its last."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, Self
+
+from agent.contract.continuity import Continuity
+from tests.programs import find_program
+
+_STREAMS = frozenset({"detections", "telemetry", "events", "result", "loss"})
+
+
+class Recorder:
+    """`mosquitto_sub` as the dashboard, in a session that outlives every break of its connection."""
+
+    def __init__(self, folder: Path, *, broker: str, pki: Path) -> None:
+        self._file = folder / "received"
+        self._broker = broker
+        self._pki = pki
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        program = find_program("mosquitto_sub")
+        assert program is not None
+        client = self._pki / "clients/dashboard"
+        with self._file.open("ab") as out:
+            self._process = subprocess.Popen(
+                [
+                    *(program, "-V", "mqttv5", "-h", self._broker, "-p", "8883"),
+                    *(
+                        "--cafile",
+                        str(self._pki / "ca.pem"),
+                        "--cert",
+                        f"{client}.pem",
+                        "--key",
+                        f"{client}.key",
+                    ),
+                    *("-i", "dashboard", "-c", "-x", "3600", "-q", "1", "-t", "edge/#", "-F", "%j"),
+                ],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout=10)
+
+    def messages(self, node: str, kind: str = "") -> list[dict[str, Any]]:
+        """What `node` said so far, live, below `kind`: topic and content."""
+        return [each for each in self._all() if each["node"] == node and each["stream"].startswith(kind)]
+
+    def count(self, node: str, kind: str = "detections/") -> int:
+        """How many messages of a kind came of `node`."""
+        return len(self.messages(node, kind))
+
+    def continuity(self) -> Continuity:
+        """The account of everything that passed an outbox, from the first number that was heard on."""
+        account = Continuity()
+        for message in self._all():
+            if message["stream"].partition("/")[0] in _STREAMS:
+                stream = "result" if message["stream"].startswith("result/") else message["stream"]
+                account.see(stream, message["content"])
+        return account
+
+    def _all(self) -> list[dict[str, Any]]:
+        found = []
+        for line in self._file.read_text(errors="replace").splitlines():
+            if not line.startswith("{"):
+                continue
+            try:
+                told = json.loads(line)
+                payload = told["payload"]
+                content = json.loads(payload) if isinstance(payload, str) else payload
+            except (ValueError, KeyError):
+                continue  # the last line may not be whole yet; snapshots and cleared topics are no JSON
+            _, _, site, node, stream = told["topic"].split("/", 4)
+            if isinstance(content, dict):
+                found.append({"site": site, "node": node, "stream": stream, "content": content})
+        return found
