@@ -61,7 +61,7 @@ class Audit:
     findings: list[Finding] = field(default_factory=list)
     reason: str | None = None
     unused: list[str] = field(default_factory=list)
-    """Accepted, but found nowhere."""
+    """Accepted, but found nowhere, though every package was answered for."""
 
     def as_document(self) -> dict[str, Any]:
         """As written to audit.json."""
@@ -79,7 +79,7 @@ def audit(
     try:
         answers = _ask(asked, source=source, program=program)
     except _NoAnswerError as error:
-        return Audit("unknown", source, len(asked), reason=str(error), unused=sorted(accepted))
+        return Audit("unknown", source, len(asked), reason=str(error))
     reasons = {name.lower(): reason for name, reason in accepted.items()}
     findings = [_accept(finding, reasons) for answer in answers for finding in _findings(answer)]
     named = {name for finding in findings for name in finding.names}
@@ -91,7 +91,7 @@ def audit(
         len(asked),
         findings=findings,
         reason=_unanswered(unanswered, of=len(asked)) if unanswered else None,
-        unused=sorted(name for name in accepted if name.lower() not in named),
+        unused=[] if unanswered else sorted(name for name in accepted if name.lower() not in named),
     )
 
 

@@ -6,6 +6,7 @@ Run by the real pip-audit, against a service that stands in for OSV. PyPI itself
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +67,20 @@ def test_audit_is_unknown_where_the_source_is_out_of_reach(monkeypatch: pytest.M
     assert found.result == "unknown"
     assert found.reason is not None
     assert "proxy" in found.reason
+
+
+def test_audit_is_unknown_where_the_source_does_not_know_a_package(tmp_path: Path) -> None:
+    # What pip-audit says, with exit status 0, where a mirror of PyPI has no JSON pages.
+    program = tmp_path / "pip-audit"
+    program.write_text(
+        "#!/bin/sh\n"
+        """echo '{"dependencies": [{"name": "widget", "skip_reason": "not found on PyPI"}], "fixes": []}'\n"""
+    )
+    program.chmod(0o755)
+    found = audit([HARMLESS], source="pypi", accepted={"CVE-1": "whatever"}, program=program)
+    assert found.result == "unknown"
+    assert found.reason == "the source says nothing of 1 of 1 packages (widget)"
+    assert found.unused == []
 
 
 def test_audit_is_unknown_where_the_source_refuses() -> None:

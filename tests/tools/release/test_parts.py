@@ -160,3 +160,20 @@ def test_wheelhouse_is_the_same_bytes_whenever_it_is_written(tmp_path: Path) -> 
         *("one-1.0-py3-none-any.whl", "onnxruntime-1.0-py3-none-any.whl", "pip-1.0-py3-none-any.whl"),
         *("requirements", "requirements/base.txt", "requirements/cpu.txt"),
     ]
+
+
+def test_wheelhouse_names_the_build_for_gpus_only_where_it_holds_one(tmp_path: Path) -> None:
+    for name in ("pip", "onnxruntime", "onnxruntime_gpu"):
+        make_wheel(tmp_path, name)
+    pip, cpu, gpu = (
+        read_wheel(tmp_path / f"{name}-1.0-py3-none-any.whl")
+        for name in ("pip", "onnxruntime", "onnxruntime_gpu")
+    )
+    without = Wheelhouse(target=JETSON, pip=pip, base=[pip], cpu=[cpu])
+    with_gpu = Wheelhouse(target=JETSON, pip=pip, base=[pip], cpu=[cpu], gpu=[gpu])
+    assert (without.onnxruntime, list(without.requirements())) == (
+        ["cpu"],
+        ["requirements/base.txt", "requirements/cpu.txt"],
+    )
+    assert with_gpu.onnxruntime == ["cpu", "gpu"]
+    assert with_gpu.requirements()["requirements/gpu.txt"].startswith("onnxruntime-gpu==1.0 ")
