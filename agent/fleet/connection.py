@@ -119,16 +119,21 @@ class Connection:
                 raise self._ended(event)
 
     def _ended(self, closed: Closed) -> TransientError:
-        if closed.cause != "taken-over":
-            return TransientError(
-                f"the connection to {self._client.broker} has ended: {closed.detail}",
-                code=Code.NETWORK,
-                path=closed.cause,
-            )
-        return TransientError(
-            f"another client came to {self._client.broker} as {self._client.name!r}, and the broker keeps "
-            "one connection for each name: every person, and every job that runs by itself, needs a "
-            "certificate of its own",
-            code=Code.REFUSED,
-            path=closed.cause,
+        broker, name = self._client.broker, self._client.name
+        alone = (
+            "a broker keeps one connection for each name, so every person, and every job that runs by "
+            "itself, needs a certificate of its own"
         )
+        match closed.cause:
+            case "taken-over":
+                message = f"another client came to {broker} as {name!r}: {alone}"
+            case "closed":
+                # mosquitto says nothing to whom it drops for another client; whoever goes says nothing, too.
+                message = (
+                    f"the connection to {broker} has ended: {closed.detail}. The broker went, or another "
+                    f"client came as {name!r}: {alone}"
+                )
+            case _:
+                message = f"the connection to {broker} has ended: {closed.detail}"
+        code = Code.REFUSED if closed.cause == "taken-over" else Code.NETWORK
+        return TransientError(message, code=code, path=closed.cause)

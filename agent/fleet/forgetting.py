@@ -14,7 +14,7 @@ from agent.fleet.observer import Reader
 from agent.fleet.sighting import Sighting
 from agent.ports import Inbound, Publication
 
-_BATCH: Final = 10
+_BATCH: Final = 20
 """Nodes at once, each with some dozens of retained topics: see `observer`."""
 _LOOKS: Final = 3
 """Rounds of clearing; a broker that holds more for a node than it sends at once needs a second."""
@@ -77,7 +77,8 @@ async def _forget(
         todo = []
         for node, sighting in found.items():
             one = remains[node]
-            one.online, one.left = sighting.state.online, sorted(sighting.paths)
+            one.online |= sighting.state.online
+            one.left = sorted(sighting.paths)
             if one.left and (force or not one.online):
                 # The state last: whoever is interrupted finds the node still there.
                 todo += [(node, path) for path in sorted(one.left, key=lambda path: (path == "state", path))]
