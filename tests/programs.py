@@ -13,6 +13,7 @@ PACKAGES_BY_MARKER: Final[dict[str, dict[str, str]]] = {
     "broker": {"mosquitto": "mosquitto", "mosquitto_sub": "mosquitto-clients"},
     "ffmpeg": {"ffmpeg": "ffmpeg"},
     "faketime": {"faketime": "faketime"},
+    "prometheus": {"prometheus": "prometheus", "promtool": "prometheus"},
 }
 """For each marker: program → Debian package."""
 
