@@ -121,6 +121,12 @@ def test_every_alert_is_tried_firing_and_quiet() -> None:
     assert fires == {rule["alert"]: {True, False} for rule in rules()}
 
 
+def test_every_alert_is_explained_with_its_severity() -> None:
+    table = (REPOSITORY / "docs/howto/observe-a-fleet.md").read_text()
+    rows = re.findall(r"(?m)^\| (Nanofleet\w+) \| (\w+) \|", table)
+    assert rows == [(rule["alert"], rule["labels"]["severity"]) for rule in rules()]
+
+
 @pytest.mark.prometheus
 @pytest.mark.parametrize(("what", "file"), [("check", RULES), ("test", RULES_TEST)])
 def test_promtool_agrees(what: str, file: Path) -> None:
