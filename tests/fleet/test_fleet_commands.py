@@ -356,4 +356,12 @@ def test_what_is_heard_of_others_is_not_asked_for(fleet: Fleet, talk: Talk, brok
     talk.say("plant/nano-2", "detections/door", detections())
     fleet("wait-for", NODE, "--fresh-detection", "--timeout", 1)
     assert f"{OPERATOR} 1 edge/v1/plant/nano-1/state" in broker.log
+    # At QoS 0: a flood of detections takes no room in the broker from what is retained.
+    assert f"{OPERATOR} 0 edge/v1/plant/nano-1/detections/+" in broker.log
     assert "plant/nano-2" not in "".join(line for line in broker.log.splitlines() if OPERATOR in line)
+
+
+def test_what_a_node_says_does_not_steer_the_terminal(fleet: Fleet, talk: Talk) -> None:
+    talk.leave([NODE], agent="0.2.0\x1b[2J\x9b[bold]")
+    assert "0.2.0?[2J?[bold]" in fleet("get", NODE).stdout
+    assert "agent: 0.2.0?[2J?[bold] seen" in fleet("wait-for", NODE, "--agent", "1", "--timeout", 1).stdout

@@ -17,6 +17,7 @@ from agent.cli.fleet.talking import (
     client_of,
     print_json,
     read_files,
+    say,
     talking,
     warn_of_unread,
 )
@@ -74,18 +75,18 @@ def drift(
 def _show(node: NodeName, drift: Drift) -> None:
     told, wish = drift.reported, drift.wish
     if told is None:
-        typer.echo(f"{node}: drift: nothing is known of it; version {wish.version} wanted")
+        say(f"{node}: drift: nothing is known of it; version {wish.version} wanted")
         return
     head = f"version {told.version} {told.status_in_force}"
     if drift.is_drift:
         head = f"drift: {head}, {wish.version} wanted"
     if told.diverged:
         head += "; a change made at the node is not in config/desired"
-    typer.echo(f"{node}: {head}")
+    say(f"{node}: {head}")
     for name, source in drift.unsettled.items():
-        typer.echo(f"  source {name}: version {source.version} {source.status} {source.code or ''}".rstrip())
+        say(f"  source {name}: version {source.version} {source.status} {source.code or ''}".rstrip())
     for each in drift.differences:
-        typer.echo(f"  {each.path or '/'}: {_value(each.wanted)} wanted, {_value(each.reported)} reported")
+        say(f"  {each.path or '/'}: {_value(each.wanted)} wanted, {_value(each.reported)} reported")
 
 
 def _value(value: object) -> str:

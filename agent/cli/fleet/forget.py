@@ -15,6 +15,7 @@ from agent.cli.fleet.talking import (
     client_of,
     print_json,
     read_each,
+    say,
     talking,
 )
 
@@ -54,8 +55,8 @@ def forget(
     else:
         for node, one in remains.items():
             done = f"{len(one.cleared)} topics cleared" if one.cleared else "nothing was there"
-            typer.echo(f"{node}: {one.refusal or done}")
+            say(f"{node}: {one.refusal or done}")
             for path in one.left:
-                typer.echo(f"  {path} is left")
+                say(f"  {path} is left")
     if any(one.refusal for one in remains.values()):
         raise typer.Exit(NOT_SO)

@@ -11,8 +11,10 @@ from agent.cli.fleet.talking import (
     AsJson,
     SettingsFile,
     client_of,
+    plain,
     print_json,
     read_each,
+    say,
     talking,
     warn_of_unread,
 )
@@ -76,17 +78,17 @@ def _show(sightings: Mapping[NodeName, Sighting]) -> None:
     from rich.table import Table
 
     if not sightings:
-        typer.echo("no node has left anything at the broker", err=True)
+        say("no node has left anything at the broker", err=True)
         return
     table = Table()
     for column in _COLUMNS:
         table.add_column(column, justify="right" if column in {"session", "°C"} else "left", overflow="fold")
     for node, sighting in sightings.items():
-        table.add_row(str(node), *_row(sighting))
+        table.add_row(*map(plain, (str(node), *_row(sighting))))
     Console().print(table)
     unknown = [str(node) for node, sighting in sightings.items() if not sighting.is_known]
     if unknown:
-        typer.echo(f"nothing is known of {', '.join(unknown)}", err=True)
+        say(f"nothing is known of {', '.join(unknown)}", err=True)
 
 
 def _row(sighting: Sighting) -> list[str]:

@@ -17,6 +17,7 @@ from agent.cli.fleet.talking import (
     print_json,
     progress,
     read_files,
+    say,
     talking,
     warn_of_unread,
 )
@@ -79,8 +80,8 @@ def _show(node: NodeName, outcome: Outcome) -> None:
     answer = outcome.answer
     how = " ".join(filter(None, (answer.status, answer.code, answer.path)))
     unchanged = "" if outcome.changed else " (it was in force already)"
-    typer.echo(f"{node}: version {outcome.version} {how}{unchanged}")
+    say(f"{node}: version {outcome.version} {how}{unchanged}")
     for line in answer.message.splitlines():
-        typer.echo(f"  {line}")
+        say(f"  {line}")
     for name, standing in answer.sources.items():
-        typer.echo(f"  source {name}: {standing}")
+        say(f"  source {name}: {standing}")

@@ -119,6 +119,20 @@ def progress(what: str, *, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.update(task, completed=done)
 
 
+def say(line: str, *, err: bool = False) -> None:
+    """One line for a person, with nothing in it that would steer the terminal."""
+    typer.echo(plain(line), err=err)
+
+
+def plain(text: str) -> str:
+    r"""What a node said, fit for a terminal: nodes may be anybody's.
+
+    >>> plain("door\x1b[2J failed")
+    'door?[2J failed'
+    """
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def print_json(content: dict[str, Any]) -> None:
     """One line on stdout."""
     print(json.dumps(content, ensure_ascii=False))
@@ -128,7 +142,7 @@ def warn_of_unread(unread: int, last: str) -> None:
     """Say on stderr that messages could not be read, and which was the last."""
     if unread:
         messages = "1 message was" if unread == 1 else f"{unread} messages were"
-        typer.echo(f"{messages} left out, which could not be read; the last: {last}", err=True)
+        say(f"{messages} left out, which could not be read; the last: {last}", err=True)
 
 
 def _hush() -> None:

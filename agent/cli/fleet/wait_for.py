@@ -18,6 +18,7 @@ from agent.cli.fleet.talking import (
     print_json,
     progress,
     read_each,
+    say,
     talking,
     warn_of_unread,
 )
@@ -168,14 +169,14 @@ def _show(verdicts: Mapping[NodeName, Verdict]) -> None:
     for node, verdict in verdicts.items():
         if verdict.met:
             remarks = "; ".join(_remarks(verdict.conditions))
-            typer.echo(f"{node}: met after {verdict.after_s:g} s" + (f" ({remarks})" if remarks else ""))
+            say(f"{node}: met after {verdict.after_s:g} s" + (f" ({remarks})" if remarks else ""))
             continue
-        typer.echo(f"{node}: not met")
+        say(f"{node}: not met")
         for name, finding in verdict.conditions.items():
             if not finding.met:
-                typer.echo(f"  {name}: {_sentence(finding)}")
+                say(f"  {name}: {_sentence(finding)}")
     met = sum(verdict.met for verdict in verdicts.values())
-    typer.echo(f"{met} of {len(verdicts)} nodes met everything", err=True)
+    say(f"{met} of {len(verdicts)} nodes met everything", err=True)
 
 
 def _remarks(conditions: Mapping[str, Finding]) -> Iterator[str]:
