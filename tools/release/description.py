@@ -26,6 +26,7 @@ def describe(
         "version": project.version,
         "created": created.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "commit": commit,
+        "wheel": project.path.name,
         "python_requires": project.metadata("Requires-Python"),
         "files": {
             path.name: {"sha256": sha256_of(path), "bytes": path.stat().st_size}

@@ -20,7 +20,6 @@ from tools.release.locks import Pin, Sets, read_lock, read_sets
 from tools.release.programs import REPOSITORY, ReleaseError
 from tools.release.targets import DEFAULT_TARGETS, Target, native
 from tools.release.wheelhouse import Wheelhouse
-from tools.release.wheels import Wheel
 
 RELEASES: Final = REPOSITORY / "dist" / "release"
 
@@ -69,20 +68,19 @@ def make(wanted: Wanted, *, tell: Callable[[str], None]) -> dict[str, Any]:
             project = building.build(wanted.source, folder=built)
         with steps.timed("fetch"):
             wheelhouses = [
-                _wheelhouse(
-                    target, sets=one, pip=pip, project=project, kept=wanted.work / "wheels", tell=tell
-                )
+                _wheelhouse(target, sets=one, pip=pip, kept=wanted.work / "wheels", tell=tell)
                 for target, one in sets.items()
             ]
         created_s = int(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
         with steps.timed("bill"):
-            wheels = [wheel for one in wheelhouses for wheel in one.wheels]
+            wheels = [project, *(wheel for one in wheelhouses for wheel in one.wheels)]
             pyproject = wanted.source / "pyproject.toml"
             bill.write_bill(wheels, project=pyproject, path=folder / "sbom.cdx.json", created_s=created_s)
         with steps.timed("pack"):
             archives = {one.target: one.write(folder) for one in wheelhouses}
+            own = Path(shutil.copy(project.path, folder))
         with steps.timed("try"):
-            _try_out(archives, version=project.version, tell=tell)
+            _try_out(archives, wheel=own, version=project.version, tell=tell)
         write_document(folder / "audit.json", audit.as_document())
         with steps.timed("hash"):
             release = describe(
@@ -154,26 +152,28 @@ def _audit(pins: set[Pin], *, wanted: Wanted, tell: Callable[[str], None]) -> Au
 
 
 def _wheelhouse(
-    target: Target, *, sets: Sets, pip: Pin, project: Wheel, kept: Path, tell: Callable[[str], None]
+    target: Target, *, sets: Sets, pip: Pin, kept: Path, tell: Callable[[str], None]
 ) -> Wheelhouse:
     wheels = fetch([pip, *sets.all], target=target, kept=kept, tell=tell)
     of = dict(zip([pip, *sets.all], wheels, strict=True))
     return Wheelhouse(
         target=target,
         pip=of[pip],
-        base=[project, *(of[pin] for pin in sets.base)],
+        base=[of[pin] for pin in sets.base],
         cpu=[of[pin] for pin in sets.cpu],
         gpu=[of[pin] for pin in sets.gpu],
     )
 
 
-def _try_out(archives: Mapping[Target, Path], *, version: str, tell: Callable[[str], None]) -> None:
+def _try_out(
+    archives: Mapping[Target, Path], *, wheel: Path, version: str, tell: Callable[[str], None]
+) -> None:
     try:
         own = native()
     except ValueError:
         own = None
     if own is not None and own in archives:
-        trial.try_out(archives[own], version=version)
+        trial.try_out(archives[own], wheel=wheel, version=version)
     else:
         tell("none of the archives is for this machine: none was tried")
 

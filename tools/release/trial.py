@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tools.release.programs import ReleaseError, run
+from tools.release.wheels import sha256_of
 
 _TIMEOUT_S: Final = 600
 # Nothing of this machine's configuration may help: a node has none.
@@ -21,8 +22,10 @@ _ALONE: Final = {
 }
 
 
-def install(archive: Path, *, folder: Path, compiled: bool = True) -> Path:
-    """Install an archive for this machine into a new environment at `folder`. Returns its `nanofleet`.
+def install(archive: Path, *, wheel: Path, folder: Path, compiled: bool = True) -> Path:
+    """Install an archive for this machine, and the agent's wheel, into a new environment at `folder`.
+
+    Returns its `nanofleet`.
 
     Raises:
         ReleaseError: Something is not in the archive, or does not have the hash that its requirements name.
@@ -46,17 +49,20 @@ def install(archive: Path, *, folder: Path, compiled: bool = True) -> Path:
             timeout_s=_TIMEOUT_S,
             extra_environment=_ALONE,
         )
+        own = [*command[: command.index("-r")], "--no-deps", "-r", "own.txt"]
+        (wheelhouse / "own.txt").write_text(f"{wheel.resolve()} --hash=sha256:{sha256_of(wheel)}\n")
+        run(own, what=wheel.name, folder=wheelhouse, timeout_s=_TIMEOUT_S, extra_environment=_ALONE)
     return folder / "bin" / "nanofleet"
 
 
-def try_out(archive: Path, *, version: str) -> None:
-    """Install an archive, and ask the command for its version.
+def try_out(archive: Path, *, wheel: Path, version: str) -> None:
+    """Install an archive and the agent's wheel, and ask the command for its version.
 
     Raises:
         ReleaseError: It does not install, or says another version.
     """
     with tempfile.TemporaryDirectory() as name:
-        command = install(archive, folder=Path(name) / "environment", compiled=False)
+        command = install(archive, wheel=wheel, folder=Path(name) / "environment", compiled=False)
         said = run([command, "version"], what="nanofleet version", timeout_s=60).stdout.strip()
         shutil.rmtree(Path(name) / "environment")
     if version not in said.split():

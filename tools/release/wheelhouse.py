@@ -1,4 +1,8 @@
-"""The archive of a target: all its wheels, and requirements files that name each by its hash."""
+"""The archive of a target: the wheels of others, and requirements files that name each by its hash.
+
+This project's own wheel lies beside it: where the locks stay as they are, so does the archive, byte by
+byte, and a node that has it needs nothing but the new wheel.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ MODIFIED_S: Final = 1_580_601_600
 
 @dataclass(frozen=True, slots=True)
 class Wheelhouse:
-    """What a node of a target installs from.
+    """What a node of a target needs beside the agent's own wheel.
 
     `pip` comes along as a wheel that runs from itself: a system's Python may have none.
     """

@@ -130,18 +130,20 @@ def test_release_describes_each_of_its_files(released: tuple[Workshop, Path]) ->
     release = read(folder / "release.json")
     target = native()
     archive = f"wheelhouse-{target.name}.tar"
+    wheel = "nanofleet-1.0-py3-none-any.whl"
     assert folder == workshop.folder / "out" / "1.0"
     assert release == {
         "version": "1.0",
         "created": "2027-01-15T08:00:00Z",
         "commit": None,
+        "wheel": wheel,
         "python_requires": ">=3.11",
         "files": {
             name: {
                 "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest(),
                 "bytes": (folder / name).stat().st_size,
             }
-            for name in ("audit.json", "sbom.cdx.json", archive)
+            for name in ("audit.json", "sbom.cdx.json", wheel, archive)
         },
         "targets": {target.name: {"archive": archive, "platform": target.platform, "onnxruntime": ["cpu"]}},
     }
