@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from tools.fleet_lab.host import Host
 from tools.fleet_lab.image import USER
+from tools.fleet_lab.interpreter import sha256_of
 from tools.fleet_lab.place import Place
 
 SITE: Final = "lab"
 CANARY: Final = "nano-1"
+PRIVATE: Final = "nano-3"
 _RATE_HZ: Final = 2
 """Frames a second of each camera: all hosts share this machine's processor."""
 
 
-def write_inventory(place: Place, hosts: Sequence[Host]) -> None:
-    """Write `inventory/hosts.yml` and `inventory/group_vars/all.yml`; each run says the same."""
+def write_inventory(place: Place, hosts: Sequence[Host], *, interpreter: Path) -> None:
+    """Write `inventory/hosts.yml` and `inventory/group_vars/all.yml`; each run says the same.
+
+    One node is given an interpreter of its own, from the archive `interpreter`.
+    """
     folder = place.inventory
     (folder / "group_vars").mkdir(parents=True, exist_ok=True)
-    _write(folder / "hosts.yml", {"all": {"children": _groups(hosts)}})
+    _write(folder / "hosts.yml", {"all": {"children": _groups(hosts, interpreter)}})
     _write(folder / "group_vars/all.yml", _variables(place, hosts))
 
 
-def _groups(hosts: Sequence[Host]) -> dict[str, Any]:
-    at = {host.name: {"ansible_host": host.address} for host in hosts}
+def _groups(hosts: Sequence[Host], interpreter: Path) -> dict[str, Any]:
+    at: dict[str, dict[str, str]] = {host.name: {"ansible_host": host.address} for host in hosts}
+    if PRIVATE in at:
+        at[PRIVATE] |= {
+            "nanofleet_python": "private",
+            "nanofleet_python_archive": str(interpreter),
+            "nanofleet_python_sha256": sha256_of(interpreter),
+        }
     nodes = {name: at[name] for name in at if not name.startswith("broker")}
     brokers = {name: at[name] for name in at if name.startswith("broker")}
     return {
@@ -76,5 +88,5 @@ def _policy() -> dict[str, Any]:
     }
 
 
-def _write(path: Any, content: dict[str, Any]) -> None:
+def _write(path: Path, content: dict[str, Any]) -> None:
     path.write_text("---\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))

@@ -11,6 +11,7 @@ from typing import Final
 
 from tools.fleet_lab.host import Host
 from tools.fleet_lab.image import base_image
+from tools.fleet_lab.interpreter import interpreter_archive
 from tools.fleet_lab.inventory import write_inventory
 from tools.fleet_lab.place import LabError, Place, why_not
 
@@ -54,7 +55,7 @@ class Lab:
             host.power_on()
         with ThreadPoolExecutor(len(hosts)) as pool:
             list(pool.map(Host.wait_until_up, hosts))
-        write_inventory(self.place, hosts)
+        write_inventory(self.place, hosts, interpreter=interpreter_archive(image))
 
     def down(self) -> None:
         """Take everything away; a lab that stands half, or not at all, as well."""
