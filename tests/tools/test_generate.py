@@ -8,6 +8,7 @@ from pathlib import Path
 from agent.contract.policy import Policy
 from agent.settings.model import Settings
 from tools.generate import REPOSITORY, generated, stale
+from tools.role_settings import SPECS
 
 
 def test_schemas_and_references_are_what_the_models_say() -> None:
@@ -17,6 +18,8 @@ def test_schemas_and_references_are_what_the_models_say() -> None:
 def test_a_changed_a_missing_and_a_left_over_file_are_found(tmp_path: Path) -> None:
     for folder in ("config/schemas", "docs/reference"):
         shutil.copytree(REPOSITORY / folder, tmp_path / folder)
+    (tmp_path / SPECS).parent.mkdir(parents=True)
+    shutil.copy(REPOSITORY / SPECS, tmp_path / SPECS)
     (tmp_path / "config/schemas/state.json").unlink()
     (tmp_path / "config/schemas/old.json").write_text("{}")
     with (tmp_path / "docs/reference/policy.md").open("a") as file:

@@ -90,6 +90,8 @@ class Host:
                     *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot"),
                     *("-D", str(self.root), "-M", self.machine, f"--hostname={self.name}"),
                     f"--network-bridge={self.place.bridge}",
+                    # Without it systemd there takes IPAddressDeny= and DeviceAllow=, and enforces neither.
+                    "--system-call-filter=bpf",
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
