@@ -73,9 +73,13 @@ class Authority:
         self.ca = folder / "ca.pem"
         self._authority.cert_pem.write_to_path(str(self.ca))
 
-    def issue(self, name: str, *hosts: str, not_after: datetime | None = None) -> Identity:
+    def issue(
+        self, name: str, *hosts: str, not_before: datetime | None = None, not_after: datetime | None = None
+    ) -> Identity:
         """A certificate whose CN is `name`, valid for `hosts` (for a client: for its name)."""
-        issued = self._authority.issue_cert(*(hosts or (name,)), common_name=name, not_after=not_after)
+        issued = self._authority.issue_cert(
+            *(hosts or (name,)), common_name=name, not_before=not_before, not_after=not_after
+        )
         identity = Identity(
             name=name,
             ca=self.ca,

@@ -267,20 +267,20 @@ async def test_a_certificate_that_expired_offline_and_was_renewed_on_disk_just_w
 
 
 @pytest.mark.parametrize(
-    ("days_left", "warns"), [(30, False), (8, False), (6, True), (0.5, True), (-1, True)]
+    ("share", "warns"), [(0.9, False), (0.26, False), (0.24, True), (0.001, True), (-0.1, True)]
 )
-def test_the_end_of_a_certificate_is_told_a_week_before(
-    tmp_path: Path, days_left: float, warns: bool
+@pytest.mark.parametrize("days", [0.5, 180, 3650], ids=["half a day", "half a year", "ten years"])
+def test_a_certificate_with_less_than_a_quarter_of_its_life_is_told(
+    tmp_path: Path, days: float, share: float, warns: bool
 ) -> None:
-    end = datetime.now(tz=UTC) + timedelta(days=days_left)
-    credentials = read_credentials(files_of(Authority(tmp_path).issue("nano-42", not_after=end)))
-    said = warning(credentials, now_s=time.time())
+    now = datetime.now(tz=UTC)
+    begin, end = now - timedelta(days=days * (1 - share)), now + timedelta(days=days * share)
+    issued = Authority(tmp_path).issue("nano-42", not_before=begin, not_after=end)
+    credentials = read_credentials(files_of(issued))
+    said = warning(credentials, now_s=now.timestamp())
     assert (said is not None) == warns
-    left = left_s(credentials, now_s=time.time())
-    assert left is not None
-    assert left == pytest.approx(days_left * 86_400, abs=5)
-    share = life_left(credentials, now_s=time.time())
-    assert share == pytest.approx(left / (end - datetime(2000, 1, 1, tzinfo=UTC)).total_seconds(), abs=1e-6)
+    assert left_s(credentials, now_s=now.timestamp()) == pytest.approx(days * share * 86_400, abs=2)
+    assert life_left(credentials, now_s=now.timestamp()) == pytest.approx(share, abs=1e-4)
     if said is not None:
         assert f"{tmp_path}/nano-42.pem expire" in said
         assert "without a restart" in said

@@ -5,9 +5,9 @@ from typing import Final
 from agent.adapters.mqtt.credentials import Credentials
 from agent.domain.stamp import utc_text
 
-_WARN_S: Final = 7 * 86_400.0
-_WARN_SHARE: Final = 0.25
-"""Of a certificate's life, where that is less: one for a day is always within a week of its end."""
+_ALARM_BELOW: Final = 0.25
+"""Of a certificate's life. A fleet is renewed at two thirds of it: whoever comes here was missed."""
+_AUTHORITY_ALARM_S: Final = 7 * 86_400.0
 
 
 def left_s(credentials: Credentials, *, now_s: float) -> float | None:
@@ -29,12 +29,11 @@ def life_left(credentials: Credentials, *, now_s: float) -> float | None:
 def warning(credentials: Credentials, *, now_s: float) -> str | None:
     """What to do before it is too late; None while there is time. `now_s`: seconds since 1970."""
     files, validity = credentials.files, credentials.validity
-    if validity is not None:
-        lifetime_s = validity.not_after_s - validity.not_before_s
-        if validity.not_after_s - now_s < min(_WARN_S, lifetime_s * _WARN_SHARE):
-            return _sentence(f"the certificate {files.certificate}", validity.not_after_s, now_s)
+    share = life_left(credentials, now_s=now_s)
+    if validity is not None and share is not None and share < _ALARM_BELOW:
+        return _sentence(f"the certificate {files.certificate}", validity.not_after_s, now_s)
     until_s = credentials.trusted_until_s
-    if until_s is not None and until_s - now_s < _WARN_S:
+    if until_s is not None and until_s - now_s < _AUTHORITY_ALARM_S:
         return _sentence(f"the last authority in {files.ca}", until_s, now_s)
     return None
 
