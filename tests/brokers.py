@@ -73,6 +73,11 @@ class Authority:
         self.ca = folder / "ca.pem"
         self._authority.cert_pem.write_to_path(str(self.ca))
 
+    @property
+    def key(self) -> bytes:
+        """Its private key, PEM, for what has to be signed beside certificates."""
+        return self._authority.private_key_pem.bytes()
+
     def issue(
         self, name: str, *hosts: str, not_before: datetime | None = None, not_after: datetime | None = None
     ) -> Identity:

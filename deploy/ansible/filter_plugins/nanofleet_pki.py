@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 _FORMAT: Final = "%Y%m%d%H%M%SZ"
@@ -18,7 +18,6 @@ class FilterModule:
         """The filters by the names that templates use."""
         return {
             "life_left": life_left,
-            "days_left": days_left,
             "alt_names": alt_names,
             "in_force": in_force,
             "repeated": repeated,
@@ -26,24 +25,18 @@ class FilterModule:
 
 
 def life_left(info: Mapping[str, Any], now: str | None = None) -> float:
-    """The share of a certificate's or a revocation list's life that is left, at most 0 past its end.
+    """The share of a certificate's or a revocation list's life that is left; 0 or less past its end.
 
     `info`: what x509_certificate_info or x509_crl_info returns. `now`: as they write a time; else the clock.
 
     >>> life_left({"not_before": "20260101000000Z", "not_after": "20260109000000Z"}, "20260107000000Z")
     0.25
     """
-    begin, end = _life(info)
-    return (end - _moment(now)) / (end - begin)
-
-
-def days_left(info: Mapping[str, Any], now: str | None = None) -> float:
-    """The same in days.
-
-    >>> days_left({"last_update": "20260101000000Z", "next_update": "20260109000000Z"}, "20260107120000Z")
-    1.5
-    """
-    return (_life(info)[1] - _moment(now)) / timedelta(days=1)
+    for begin_key, end_key in _PAIRS:
+        if begin_key in info:
+            begin, end = _moment(info[begin_key]), _moment(info[end_key])
+            return (end - _moment(now)) / (end - begin)
+    raise ValueError("neither a certificate nor a revocation list: it has no dates")
 
 
 def alt_names(names: Iterable[str]) -> list[str]:
@@ -71,13 +64,6 @@ def repeated(names: Sequence[str]) -> list[str]:
     ['b']
     """
     return sorted({name for name in names if names.count(name) > 1})
-
-
-def _life(info: Mapping[str, Any]) -> tuple[datetime, datetime]:
-    for begin, end in _PAIRS:
-        if begin in info:
-            return _moment(info[begin]), _moment(info[end])
-    raise ValueError("neither a certificate nor a revocation list: it has no dates")
 
 
 def _moment(text: str | None) -> datetime:

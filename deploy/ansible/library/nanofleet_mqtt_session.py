@@ -24,15 +24,16 @@ description:
   - Opens one MQTT 5 session over TLS and ends it again. The broker's certificate is verified.
   - A session with the same client id, which the broker takes from the certificate, is taken over.
 options:
-  host: {type: str, required: true, description: Name or address of the broker; its certificate has to carry it.}
+  host: {type: str, required: true, description: Name or address of the broker; its certificate has it.}
   port: {type: int, default: 8883, description: TCP port.}
   ca_file: {type: path, required: true, description: Whom to trust.}
-  certificate_file: {type: path, description: Whom to be. Without one, the session is tried without a certificate.}
+  certificate_file: {type: path, description: Whom to be. Without one, it is tried without a certificate.}
   key_file: {type: path, description: The key of certificate_file.}
   certificate: {type: str, description: The same as text.}
   key: {type: str, description: The same as text.}
   websocket: {type: bool, default: false, description: Only shake hands, by WebSocket.}
-  echo_topic: {type: str, description: Subscribe here, publish here, and wait for it. By default none of these.}
+  echo_topic: {type: str, description: "Subscribe here, publish here, and wait for it."}
+  stay_s: {type: int, default: 0, description: Stay so long, and fail if the session is ended meanwhile.}
   expect:
     type: str
     choices: [accepted, refused]
@@ -48,7 +49,7 @@ _FAILURE: Final = 0x80
 _ECHO: Final = b"nanofleet verifies its broker"
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The broker is there, and wants nothing of us."""
 
 
@@ -65,6 +66,7 @@ def main() -> None:
             "key": {"type": "str", "no_log": True},
             "websocket": {"type": "bool", "default": False},
             "echo_topic": {"type": "str"},
+            "stay_s": {"type": "int", "default": 0},
             "expect": {"type": "str", "choices": ["accepted", "refused"], "default": "accepted"},
             "timeout_s": {"type": "int", "default": 10},
         },
@@ -76,7 +78,7 @@ def main() -> None:
     where = f"{wanted['host']}:{wanted['port']}"
     try:
         _try(wanted)
-    except Refused as error:
+    except RefusedError as error:
         if wanted["expect"] == "accepted":
             module.fail_json(msg=f"the broker at {where} refused: {error}")
         module.exit_json(changed=False, refused=str(error))
@@ -89,7 +91,7 @@ def main() -> None:
 
 
 def _try(wanted: dict[str, Any]) -> None:
-    """Raises: Refused; OSError: nobody answers, or it is somebody else."""
+    """Raises: RefusedError; OSError: nobody answers, or it is somebody else."""
     context = _context(wanted)
     address = (wanted["host"], wanted["port"])
     with socket.create_connection(address, timeout=wanted["timeout_s"]) as plain:
@@ -98,12 +100,12 @@ def _try(wanted: dict[str, Any]) -> None:
                 if wanted["websocket"]:
                     _shake_hands(secured, wanted["host"])
                 else:
-                    _hold_session(secured, wanted["echo_topic"])
+                    _hold_session(secured, wanted["echo_topic"], wanted["stay_s"])
         except ssl.SSLCertVerificationError:
             raise
         # In TLS 1.3 a client that is refused hears of it with the first answer, after its handshake.
         except (ssl.SSLError, ConnectionError, EOFError) as error:
-            raise Refused(
+            raise RefusedError(
                 getattr(error, "reason", None) or str(error) or "the connection was closed"
             ) from error
 
@@ -131,8 +133,8 @@ def _file(text: str) -> Iterator[str]:
         Path(path).unlink()
 
 
-def _hold_session(connection: ssl.SSLSocket, topic: str | None) -> None:
-    # Source: MQTT 5, 3.1. Clean start, a keepalive of 30 s; the broker takes the client id from the certificate.
+def _hold_session(connection: ssl.SSLSocket, topic: str | None, stay_s: int) -> None:
+    # Source: MQTT 5, 3.1. Clean start, keepalive 30 s; the client id comes from the certificate.
     connection.sendall(_packet(0x10, _text("MQTT") + b"\x05\x02\x00\x1e\x00" + _text("")))
     _check("CONNECT", _await(connection, _CONNACK)[1])
     if topic is not None:
@@ -140,7 +142,21 @@ def _hold_session(connection: ssl.SSLSocket, topic: str | None) -> None:
         _check("SUBSCRIBE", _await(connection, _SUBACK)[-1])
         connection.sendall(_packet(0x32, _text(topic) + b"\x00\x02\x00" + _ECHO))
         _await_echo(connection)
+    if stay_s:
+        _stay(connection, stay_s)
     connection.sendall(_packet(0xE0, b""))
+
+
+def _stay(connection: ssl.SSLSocket, stay_s: int) -> None:
+    connection.settimeout(stay_s)
+    try:
+        kind, body = _read(connection)
+    except TimeoutError:
+        return
+    # Source: MQTT 5, 3.14.2.1. 0x8E: somebody came in with the same client id.
+    raise RefusedError(
+        f"it ended the session meanwhile (packet 0x{kind:02x}, {body[:1].hex() or 'no reason'})"
+    )
 
 
 def _await_echo(connection: ssl.SSLSocket) -> None:
@@ -156,7 +172,7 @@ def _await_echo(connection: ssl.SSLSocket) -> None:
 
 def _check(what: str, reason: int) -> None:
     if reason >= _FAILURE:
-        raise Refused(f"{what} was answered with 0x{reason:02x}")
+        raise RefusedError(f"{what} was answered with 0x{reason:02x}")
 
 
 def _await(connection: ssl.SSLSocket, kind: int) -> bytes:
@@ -206,11 +222,12 @@ def _shake_hands(connection: ssl.SSLSocket, host: str) -> None:
     key = base64.b64encode(os.urandom(16)).decode()
     connection.sendall(
         f"GET /mqtt HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n".encode()
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Protocol: mqtt\r\n\r\n".encode()
     )
     status = _exactly(connection, 12).decode(errors="replace")
     if status != "HTTP/1.1 101":
-        raise Refused(f"the WebSocket was answered with {status}")
+        raise RefusedError(f"the WebSocket was answered with {status}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,56 @@
+"""The filters of the roles `pki` and `broker`, by which certificates are renewed and names are held apart."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+import pytest
+
+_FILE: Final = Path(__file__).resolve().parents[2] / "deploy/ansible/filter_plugins/nanofleet_pki.py"
+
+
+@pytest.fixture(scope="module")
+def filters() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("nanofleet_pki_filters", _FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_examples_hold(filters: ModuleType) -> None:
+    assert doctest.testmod(filters).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("now", "left"),
+    [
+        ("20251231000000Z", 1.0),
+        ("20260101000000Z", 1.0),
+        ("20260501000000Z", 1 / 3),
+        ("20260630000000Z", 0.0),
+        ("20270630000000Z", -2.0),
+    ],
+)
+def test_life_left_is_a_share_of_the_whole(filters: ModuleType, now: str, left: float) -> None:
+    certificate = {"not_before": "20260101000000Z", "not_after": "20260630000000Z"}
+    assert filters.life_left(certificate, now) == pytest.approx(left, abs=0.03)
+
+
+def test_what_has_no_dates_is_refused(filters: ModuleType) -> None:
+    with pytest.raises(ValueError, match="no dates"):
+        filters.life_left({"subject": {}})
+
+
+def test_ansible_finds_each_filter(filters: ModuleType) -> None:
+    assert set(filters.FilterModule().filters()) == {
+        "life_left",
+        "alt_names",
+        "in_force",
+        "repeated",
+    }
