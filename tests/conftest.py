@@ -37,6 +37,8 @@ def _what_is_lacking(item: pytest.Item) -> str | None:
         return f"Debian packages {' '.join(packages)}"
     if item.get_closest_marker("testdata") and not testdata_folder().is_dir():
         return "shared test data (set NANOFLEET_TESTDATA)"
+    if item.get_closest_marker("ansible") and not (_REPOSITORY / ".venv-ansible" / ".made").is_file():
+        return ".venv-ansible (make venv-ansible)"
     if item.get_closest_marker("release") and not (_REPOSITORY / ".venv-release" / ".made").is_file():
         return ".venv-release (make venv-release)"
     return None

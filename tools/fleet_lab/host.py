@@ -84,9 +84,10 @@ class Host:
         # Each in a control group of its own: two systemds in one tree would end each other's services.
         script = 'echo $$ > "$0/cgroup.procs"; exec "$@"'
         with (self.folder / "console.log").open("ab") as console:
-            subprocess.Popen(
+            subprocess.run(
                 [
-                    *("sh", "-c", script, str(self._cgroup)),
+                    # It outlives this command, and is no child of whoever calls.
+                    *("setsid", "--fork", "sh", "-c", script, str(self._cgroup)),
                     *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot"),
                     *("-D", str(self.root), "-M", self.machine, f"--hostname={self.name}"),
                     f"--network-bridge={self.place.bridge}",
@@ -96,8 +97,9 @@ class Host:
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
                 env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+                check=True,
+                timeout=_COMMAND_S,
             )
 
     def start(self) -> None:

@@ -84,6 +84,8 @@ def _policy() -> dict[str, Any]:
                 "machine": {"kind": "system"},
             },
             "publish": {"heartbeat_s": 2},
+            # One thread that does not spin: three nodes and a broker share two cores.
+            "power": {"lanes": 1},
         },
     }
 

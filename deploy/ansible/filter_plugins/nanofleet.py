@@ -62,7 +62,8 @@ def _tables(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
 
 
 def _key(key: str) -> str:
-    return key if key and key.replace("-", "").replace("_", "").isalnum() and key.isascii() else json.dumps(key)
+    bare = key.isascii() and key.replace("-", "").replace("_", "").isalnum()
+    return key if bare else _value(key)
 
 
 def _value(value: Any) -> str:

@@ -82,7 +82,7 @@ def main() -> None:
         }
         for node in differing
     ]
-    nodes = {node: _standing(node, told) for node, told in before.items()}
+    nodes = {node: _standing(told) for node, told in before.items()}
     if module.check_mode:
         nodes = {node: {**told, "ok": True} for node, told in nodes.items()}
     elif differing:
@@ -101,11 +101,13 @@ def _fleet(module: AnsibleModule, action: str, documents: dict[str, str], *optio
     try:
         nodes: dict[str, Any] = json.loads(out)["nodes"]
     except (ValueError, KeyError, TypeError) as problem:
-        module.fail_json(msg=f"nanofleet fleet {action} gave no JSON ({problem}): {error.strip() or out[:300]}")
+        module.fail_json(
+            msg=f"nanofleet fleet {action} gave no JSON ({problem}): {error.strip() or out[:300]}"
+        )
     return nodes
 
 
-def _standing(node: str, told: dict[str, Any]) -> dict[str, Any]:
+def _standing(told: dict[str, Any]) -> dict[str, Any]:
     if not told["drift"]:
         return {"ok": True, "message": f"version {told.get('reported_version')} is in force"}
     where = ", ".join(each["path"] for each in told.get("differences", ())) or told.get("status") or "version"
