@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,7 +34,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     lab = Lab(os.environ.get("NANOFLEET_TEST_LAB", "test"))
     lab.down()
     made = Fleet(lab=lab, releases=out, folder=REPOSITORY / "build/fleet-test")
-    made.folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(made.folder, ignore_errors=True)
+    made.folder.mkdir(parents=True)
     request.config.stash[_FLEET] = made
     try:
         with ThreadPoolExecutor(2) as pool:

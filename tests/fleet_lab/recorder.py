@@ -21,12 +21,14 @@ class Recorder:
         self._broker = broker
         self._pki = pki
         self._process: subprocess.Popen[bytes] | None = None
+        self._read = 0
+        self._found: list[dict[str, Any]] = []
 
     def __enter__(self) -> Self:
         program = find_program("mosquitto_sub")
         assert program is not None
         client = self._pki / "clients/dashboard"
-        with self._file.open("ab") as out:
+        with self._file.open("wb") as out:
             self._process = subprocess.Popen(
                 [
                     *(program, "-V", "mqttv5", "-h", self._broker, "-p", "8883"),
@@ -68,17 +70,25 @@ class Recorder:
         return account
 
     def _all(self) -> list[dict[str, Any]]:
-        found = []
-        for line in self._file.read_text(errors="replace").splitlines():
-            if not line.startswith("{"):
-                continue
-            try:
-                told = json.loads(line)
-                payload = told["payload"]
-                content = json.loads(payload) if isinstance(payload, str) else payload
-            except (ValueError, KeyError):
-                continue  # the last line may not be whole yet; snapshots and cleared topics are no JSON
-            _, _, site, node, stream = told["topic"].split("/", 4)
-            if isinstance(content, dict):
-                found.append({"site": site, "node": node, "stream": stream, "content": content})
-        return found
+        """All of it; what came since the last time is read."""
+        with self._file.open("rb") as file:
+            file.seek(self._read)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._read += len(whole)
+        self._found.extend(message for line in whole.splitlines() if (message := _message(line)) is not None)
+        return self._found
+
+
+def _message(line: bytes) -> dict[str, Any] | None:
+    """Of one line; None for what is no JSON: snapshots, cleared topics, what mosquitto_sub says itself."""
+    try:
+        told = json.loads(line)
+        payload = told["payload"]
+        content = json.loads(payload) if isinstance(payload, str) else payload
+    except (ValueError, KeyError, TypeError):
+        return None
+    if not isinstance(content, dict):
+        return None
+    _, _, site, node, stream = told["topic"].split("/", 4)
+    return {"site": site, "node": node, "stream": stream, "content": content}

@@ -23,7 +23,7 @@ from tests.programs import find_program
 pytestmark = [pytest.mark.fleet, pytest.mark.broker, pytest.mark.timeout(600)]
 
 NODES = ("nano-1", "nano-2", "nano-3")
-QUICK_SOAK = ("-e", "nanofleet_soak_s=5", "-e", "nanofleet_accept_unaudited=true")
+QUICK_SOAK = ("-e", '{"nanofleet_soak_s": 5, "nanofleet_waves": ["100%"]}', "-e", "nanofleet_accept_unaudited=true")
 UNAUDITED = ("-e", "nanofleet_accept_unaudited=true")
 
 

@@ -45,7 +45,9 @@ def _do(lab: Lab, options: argparse.Namespace) -> int:
             for host in lab.hosts.values():
                 print(f"{host.name:12} {host.address:16} {'on' if host.is_powered() else 'off'}")
         case "exec":
-            return subprocess.run(lab.host(options.host).ssh(*options.command), check=False).returncode
+            return subprocess.run(
+                lab.host(options.host).ssh("sh", "-c", " ".join(options.command)), check=False
+            ).returncode
         case action:
             _ACTIONS[action][0](lab.host(options.host))
     return 0
@@ -66,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     action("status", "say which hosts there are")
     for name, (_, text) in _ACTIONS.items():
         action(name, text).add_argument("host")
-    execute = action("exec", "run a command on a host by ssh")
+    execute = action("exec", "run a command line on a host by ssh")
     execute.add_argument("host")
     execute.add_argument("command", nargs="+", help="after --, if it has options")
     return parser

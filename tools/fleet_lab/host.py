@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -163,11 +164,11 @@ class Host:
         return done
 
     def ssh(self, *command: str) -> Sequence[str]:
-        """The command line that runs `command` there."""
+        """The command line that runs `command` there, word by word: no shell reads it anew."""
         return [
             *("ssh", "-i", str(self.place.key_file), "-o", "BatchMode=yes", "-o", "ConnectTimeout=2"),
             *("-o", f"UserKnownHostsFile={self.place.folder}/known_hosts", "-o", "LogLevel=ERROR"),
-            *("-o", "StrictHostKeyChecking=accept-new", f"{USER}@{self.address}", *command),
+            *("-o", "StrictHostKeyChecking=accept-new", f"{USER}@{self.address}", shlex.join(command)),
         ]
 
     @property
