@@ -69,7 +69,10 @@ def render(role: str, template: str, values: Mapping[str, Any]) -> str:
 
 
 def play(role: str, tasks: str, *, inventory: str, folder: Path, variables: Mapping[str, Any]) -> None:
-    """Run other tasks in a role's place, on an example inventory, without reaching any of its hosts."""
+    """Run other tasks in a role's place, on an example inventory, without reaching any of its hosts.
+
+    All of them, unless the tasks run once.
+    """
     stand_in = folder / "roles" / role
     (stand_in / "tasks").mkdir(parents=True)
     (stand_in / "tasks/main.yml").write_text(tasks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import tomllib
@@ -124,7 +125,7 @@ def test_unit_is_hardened_whatever_the_sources_ask_for(more: dict[str, Any], tmp
     assert "Unknown" not in rated.stderr, rated.stderr
 
 
-_RENDER_ALL: Final = """\
+_RENDER: Final = """\
 - ansible.builtin.template:
     src: "{{ item }}.j2"
     dest: "{{ out }}/{{ inventory_hostname }}.{{ item }}"
@@ -136,23 +137,55 @@ _RENDER_ALL: Final = """\
 
 @pytest.mark.ansible
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize(("inventory", "count"), [("three", 3), ("two-hundred", 200)])
-def test_examples_are_inventories_that_nodes_would_run_by(inventory: str, count: int, tmp_path: Path) -> None:
+def test_example_of_three_is_what_nodes_would_run_by(tmp_path: Path) -> None:
     secrets = {"cameras": {"username": "nanofleet", "password": "x", "hosts": ["192.0.2.0/24"]}}
-    variables = {
-        "out": str(tmp_path),
-        "nanofleet_secrets": secrets if inventory == "three" else {},
-        "__nanofleet_systemd": 252,
-    }
-    play("agent", _RENDER_ALL, inventory=inventory, folder=tmp_path, variables=variables)
-    nodes = sorted(tmp_path.glob("*.agent.toml"))
-    assert len(nodes) == count
-    for file in nodes:
-        name = file.name.removesuffix(".agent.toml")
-        settings = load_settings(file, look_at_files=False)
+    variables = {"out": str(tmp_path), "nanofleet_secrets": secrets, "__nanofleet_systemd": 252}
+    play("agent", _RENDER, inventory="three", folder=tmp_path, variables=variables)
+    assert len(list(tmp_path.glob("*.agent.toml"))) == 3
+    for name in ("nano-1", "nano-2", "nano-3"):
+        settings = load_settings(tmp_path / f"{name}.agent.toml", look_at_files=False)
         assert settings.node == name
-        document = parse_policy(read_yaml((tmp_path / f"{name}.policy.yaml").read_bytes()))
-        # The models are the fleet's own.
-        told = [each for each in breaches(document.policy, settings) if each.code != Code.FILE]
-        assert not told, (name, told)
+        _would_run((tmp_path / f"{name}.policy.yaml").read_bytes(), settings)
+
+
+_TELL_ALL: Final = """\
+- ansible.builtin.copy:
+    content: >-
+      {% set told = {} %}{% for name in groups['nodes'] %}{% set _ = told.update({name: {
+      'settings': hostvars[name].nanofleet_settings | default({}), 'site': hostvars[name].nanofleet_site,
+      'policy': hostvars[name].nanofleet_policy}}) %}{% endfor %}{{ told | to_json }}
+    dest: "{{ out }}/all.json"
+    mode: "0644"
+  become: false
+  run_once: true
+"""
+
+
+@pytest.mark.ansible
+@pytest.mark.slow
+def test_each_node_of_the_two_hundred_has_cameras_of_its_own(tmp_path: Path) -> None:
+    play("agent", _TELL_ALL, inventory="two-hundred", folder=tmp_path, variables={"out": str(tmp_path)})
+    nodes = json.loads((tmp_path / "all.json").read_text())
+    assert len(nodes) == 200
+    seen: set[str] = set()
+    for name, told in nodes.items():
+        file = tmp_path / "agent.toml"
+        broker = {"host": "broker-1.edge.example"}
+        file.write_text(
+            filters().to_toml({"site": told["site"], "node": name, "broker": broker, **told["settings"]})
+        )
+        settings = load_settings(file, look_at_files=False)
+        _would_run(json.dumps(told["policy"]).encode(), settings)
+        addresses = [
+            source["url"] for source in told["policy"]["policy"]["sources"].values() if "url" in source
+        ]
+        assert not seen & set(addresses), name
+        seen |= set(addresses)
+    assert len(seen) == 181
+
+
+def _would_run(policy: bytes, settings: Settings) -> None:
+    document = parse_policy(read_yaml(policy))
+    # The models are the fleet's own.
+    told = [each for each in breaches(document.policy, settings) if each.code != Code.FILE]
+    assert not told, (settings.node, told)
