@@ -81,5 +81,8 @@ release: venv-release ## Make dist/release/VERSION, what nodes install from; ARG
 	$(BIN)/python -m tools.release $(ARGS)
 
 clean: ## Remove what make made: environments, caches, build products
+	@# The disks of a lab are mounted below build.
+	@for root in build/fleet-lab/*/hosts/*/root; do \
+		if mountpoint -q "$$root"; then echo "a fleet lab is up ($$root): make fleet-lab-down first" >&2; exit 1; fi; done
 	rm -rf .venv .venv-ansible .venv-release build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find agent tests tools benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -6,6 +6,8 @@ import os
 import shutil
 from typing import Final
 
+from tools.fleet_lab.place import PROGRAMS
+
 # Debian keeps daemons where an ordinary user's PATH does not look.
 _SEARCH_PATH: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin"])
 
@@ -13,6 +15,7 @@ PACKAGES_BY_MARKER: Final[dict[str, dict[str, str]]] = {
     "broker": {"mosquitto": "mosquitto", "mosquitto_sub": "mosquitto-clients"},
     "ffmpeg": {"ffmpeg": "ffmpeg"},
     "faketime": {"faketime": "faketime"},
+    "fleet": PROGRAMS,
     "prometheus": {"prometheus": "prometheus", "promtool": "prometheus"},
 }
 """For each marker: program → Debian package."""

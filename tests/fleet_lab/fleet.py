@@ -76,6 +76,7 @@ class Fleet:
                 **os.environ,
                 "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
                 "ANSIBLE_NOCOLOR": "1",
+                "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_tasks",
                 "ANSIBLE_HOME": str(self.folder / "ansible"),
             },
             stdout=subprocess.PIPE,

@@ -23,7 +23,12 @@ from tests.programs import find_program
 pytestmark = [pytest.mark.fleet, pytest.mark.broker, pytest.mark.timeout(600)]
 
 NODES = ("nano-1", "nano-2", "nano-3")
-QUICK_SOAK = ("-e", '{"nanofleet_soak_s": 5, "nanofleet_waves": ["100%"]}', "-e", "nanofleet_accept_unaudited=true")
+QUICK_SOAK = (
+    "-e",
+    '{"nanofleet_soak_s": 5, "nanofleet_waves": ["100%"]}',
+    "-e",
+    "nanofleet_accept_unaudited=true",
+)
 UNAUDITED = ("-e", "nanofleet_accept_unaudited=true")
 
 
@@ -100,11 +105,13 @@ def test_a_node_without_power_is_skipped_and_caught_up_with(fleet: Fleet) -> Non
         every_s=0.5,
     )
     lost.pull_the_plug()
-    done = fleet.end(rollout, began, label="rollout.yml, a node without power")
+    try:
+        done = fleet.end(rollout, began, label="rollout.yml, a node without power")
+    finally:
+        lost.start()
     assert done.status in {0, 4}, done.told
     assert fleet.versions("nano-1", "nano-2") == dict.fromkeys(("nano-1", "nano-2"), GROWN)
     assert (fleet.lab.place.inventory / "retry.txt").read_text().split() == ["nano-3"]
-    lost.start()
 
 
 def test_a_node_off_the_network_during_its_update_is_resumed(fleet: Fleet) -> None:
