@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule  # type: ignore[import-not-found]
 
 DOCUMENTATION = r"""
 module: nanofleet_mqtt_session
@@ -46,7 +46,8 @@ author: [nanofleet]
 
 _CONNACK, _PUBACK, _SUBACK, _PUBLISH = 0x20, 0x40, 0x90, 0x30
 _FAILURE: Final = 0x80
-_ECHO: Final = b"nanofleet verifies its broker"
+_ECHO: Final = b'{"v":1,"op":"ping","id":"verify","args":{},"issuer":"verify"}'
+"""As a command, since it may go where commands do, and others hear it too."""
 
 
 class RefusedError(Exception):
