@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 
@@ -12,7 +12,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """The filters by the names that templates use."""
-        return {"to_toml": to_toml, "video_devices": video_devices}
+        return {"to_toml": to_toml, "video_devices": video_devices, "peers": peers, "files_of": files_of}
 
 
 def to_toml(settings: Mapping[str, Any]) -> str:
@@ -43,6 +43,26 @@ def video_devices(policy: Mapping[str, Any]) -> list[str]:
             if source.get("kind") == "v4l2" and source.get("enabled", True)
         }
     )
+
+
+def peers(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Hosts as the broker knows them, `SITE/NODE`.
+
+    >>> peers(["nano-1"], {"nano-1": {"nanofleet_site": "plant"}})
+    ['plant/nano-1']
+    """
+    return [
+        f"{hostvars[host]['nanofleet_site']}/{hostvars[host].get('nanofleet_node', host)}" for host in hosts
+    ]
+
+
+def files_of(nodes: Iterable[str], folder: str) -> dict[str, str]:
+    """By `SITE/NODE`, the file with its policy in `folder`.
+
+    >>> files_of(["plant/nano-1"], "cache")
+    {'plant/nano-1': 'cache/policy-plant-nano-1.yaml'}
+    """
+    return {node: f"{folder}/policy-{node.replace('/', '-')}.yaml" for node in nodes}
 
 
 def _tables(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:

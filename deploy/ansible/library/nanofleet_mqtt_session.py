@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from ansible.module_utils.basic import AnsibleModule  # type: ignore[import-not-found]
+from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: nanofleet_mqtt_session

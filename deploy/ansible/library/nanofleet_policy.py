@@ -98,8 +98,9 @@ def _fleet(module: AnsibleModule, action: str, documents: dict[str, str], *optio
     status, out, error = module.run_command([*head, *options, *targets])
     if status not in {0, 1}:
         module.fail_json(msg=f"nanofleet fleet {action}: {error.strip() or out.strip()}", rc=status)
+    nodes: dict[str, Any] = {}
     try:
-        nodes: dict[str, Any] = json.loads(out)["nodes"]
+        nodes = json.loads(out)["nodes"]
     except (ValueError, KeyError, TypeError) as problem:
         module.fail_json(
             msg=f"nanofleet fleet {action} gave no JSON ({problem}): {error.strip() or out[:300]}"
