@@ -68,10 +68,12 @@ def render(role: str, template: str, values: Mapping[str, Any]) -> str:
     return done.stdout
 
 
-def play(role: str, tasks: str, *, inventory: str, folder: Path, variables: Mapping[str, Any]) -> None:
+def play(
+    role: str, tasks: str, *, inventory: str, folder: Path, variables: Mapping[str, Any], serial: int = 0
+) -> None:
     """Run other tasks in a role's place, on an example inventory, without reaching any of its hosts.
 
-    All of them, unless the tasks run once.
+    All of them at once, or `serial` a wave.
     """
     stand_in = folder / "roles" / role
     (stand_in / "tasks").mkdir(parents=True)
@@ -79,7 +81,9 @@ def play(role: str, tasks: str, *, inventory: str, folder: Path, variables: Mapp
     for part in ("defaults", "vars", "templates"):
         (stand_in / part).symlink_to(ANSIBLE / "roles" / role / part)
     file = folder / "play.yml"
-    file.write_text(f"- hosts: nodes\n  connection: local\n  gather_facts: false\n  roles: [{role}]\n")
+    file.write_text(
+        f"- hosts: nodes\n  connection: local\n  gather_facts: false\n  serial: {serial or '100%'}\n  roles: [{role}]\n"
+    )
     done = subprocess.run(
         [
             *(str(_BIN / "ansible-playbook"), "-i", str(ANSIBLE / "inventories" / inventory), str(file)),

@@ -148,6 +148,27 @@ def test_example_of_three_is_what_nodes_would_run_by(tmp_path: Path) -> None:
         _would_run((tmp_path / f"{name}.policy.yaml").read_bytes(), settings)
 
 
+_TELL_PEERS: Final = """\
+- ansible.builtin.copy:
+    content: "{{ __nanofleet_peers | to_json }}"
+    dest: "{{ out }}/{{ inventory_hostname }}.json"
+    mode: "0644"
+  become: false
+"""
+
+
+@pytest.mark.ansible
+@pytest.mark.slow
+def test_gate_of_a_wave_asks_for_no_node_of_another(tmp_path: Path) -> None:
+    play("agent", _TELL_PEERS, inventory="three", folder=tmp_path, variables={"out": str(tmp_path)}, serial=2)
+    asked = {file.stem: json.loads(file.read_text()) for file in tmp_path.glob("*.json")}
+    assert asked == {
+        "nano-1": ["plant/nano-1", "plant/nano-2"],
+        "nano-2": ["plant/nano-1", "plant/nano-2"],
+        "nano-3": ["plant/nano-3"],
+    }
+
+
 _TELL_ALL: Final = """\
 - ansible.builtin.copy:
     content: >-
