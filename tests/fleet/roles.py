@@ -69,11 +69,11 @@ def render(role: str, template: str, values: Mapping[str, Any]) -> str:
 
 
 def play(
-    role: str, tasks: str, *, inventory: str, folder: Path, variables: Mapping[str, Any], serial: int = 0
+    role: str, tasks: str, *, inventory: str, folder: Path, variables: Mapping[str, Any], serial: str = "100%"
 ) -> None:
     """Run other tasks in a role's place, on an example inventory, without reaching any of its hosts.
 
-    All of them at once, or `serial` a wave.
+    All of them at once, or `serial` (as a play has it) a wave.
     """
     stand_in = folder / "roles" / role
     (stand_in / "tasks").mkdir(parents=True)
@@ -81,9 +81,9 @@ def play(
     for part in ("defaults", "vars", "templates"):
         (stand_in / part).symlink_to(ANSIBLE / "roles" / role / part)
     file = folder / "play.yml"
-    file.write_text(
-        f"- hosts: nodes\n  connection: local\n  gather_facts: false\n  serial: {serial or '100%'}\n  roles: [{role}]\n"
-    )
+    # Before the first play Ansible knows no variables of hosts.
+    head = "- hosts: localhost\n  gather_facts: false\n- hosts: nodes\n  connection: local\n  gather_facts: false\n"
+    file.write_text(f"{head}  serial: {json.dumps(serial)}\n  roles: [{role}]\n")
     done = subprocess.run(
         [
             *(str(_BIN / "ansible-playbook"), "-i", str(ANSIBLE / "inventories" / inventory), str(file)),

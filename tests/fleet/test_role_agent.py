@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -150,7 +151,7 @@ def test_example_of_three_is_what_nodes_would_run_by(tmp_path: Path) -> None:
 
 _TELL_PEERS: Final = """\
 - ansible.builtin.copy:
-    content: "{{ __nanofleet_peers | to_json }}"
+    content: "{{ ansible_play_batch | peers(hostvars) | to_json }}"
     dest: "{{ out }}/{{ inventory_hostname }}.json"
     mode: "0644"
   become: false
@@ -160,13 +161,40 @@ _TELL_PEERS: Final = """\
 @pytest.mark.ansible
 @pytest.mark.slow
 def test_gate_of_a_wave_asks_for_no_node_of_another(tmp_path: Path) -> None:
-    play("agent", _TELL_PEERS, inventory="three", folder=tmp_path, variables={"out": str(tmp_path)}, serial=2)
+    play(
+        "agent", _TELL_PEERS, inventory="three", folder=tmp_path, variables={"out": str(tmp_path)}, serial="2"
+    )
     asked = {file.stem: json.loads(file.read_text()) for file in tmp_path.glob("*.json")}
     assert asked == {
         "nano-1": ["plant/nano-1", "plant/nano-2"],
         "nano-2": ["plant/nano-1", "plant/nano-2"],
         "nano-3": ["plant/nano-3"],
     }
+
+
+_TELL_WAVES: Final = """\
+- ansible.builtin.copy:
+    content: "{{ ansible_play_batch | length }}"
+    dest: "{{ out }}/{{ inventory_hostname }}.wave"
+    mode: "0644"
+  become: false
+  run_once: true
+"""
+
+
+@pytest.mark.ansible
+@pytest.mark.slow
+@pytest.mark.parametrize("playbook", ["rollout.yml", "rollback.yml"])
+def test_waves_are_those_of_the_inventory(playbook: str, tmp_path: Path) -> None:
+    plays = yaml.safe_load((ANSIBLE / playbook).read_text())
+    serial = next(play["serial"] for play in plays[1:] if "serial" in play)
+    variables = {"out": str(tmp_path)}
+    play("agent", _TELL_WAVES, inventory="two-hundred", folder=tmp_path, variables=variables, serial=serial)
+    assert [int(file.read_text()) for file in sorted(tmp_path.glob("*.wave"), key=_age)] == [10, 50, 140]
+
+
+def _age(file: Path) -> int:
+    return file.stat().st_mtime_ns
 
 
 _TELL_ALL: Final = """\

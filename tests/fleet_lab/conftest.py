@@ -54,9 +54,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     made = config.stash.get(_FLEET, None)
     if made is None:
         return
-    terminalreporter.section("how long the fleet's playbooks took (three nodes, a broker)")
-    for label, seconds in made.timings:
-        terminalreporter.write_line(f"{seconds:7.1f} s  {label}")
+    terminalreporter.section("how long the fleet's playbooks took, and how long that is for each node")
+    for label, seconds, nodes in made.timings:
+        each = f"{seconds / nodes:7.1f} s/node" if nodes else " " * 14
+        terminalreporter.write_line(f"{seconds:7.1f} s  {nodes} nodes  {each}  {label}")
     terminalreporter.write_line(f"what they printed: {_short(made.folder)}")
 
 

@@ -46,7 +46,8 @@ class Fleet:
     lab: Lab
     releases: Path
     folder: Path
-    timings: list[tuple[str, float]] = field(default_factory=list)
+    timings: list[tuple[str, float, int]] = field(default_factory=list)
+    """What ran, how many seconds, and for how many nodes."""
     recorder: Recorder | None = None
 
     @property
@@ -93,11 +94,12 @@ class Fleet:
         """Wait for a playbook that was started."""
         output, _ = process.communicate(timeout=_TIMEOUT_S)
         seconds = time.monotonic() - began
-        self.timings.append((label, seconds))
+        rows = _RECAP.findall(output)
+        nodes = sum(host.startswith("nano-") for host, *_ in rows)
+        self.timings.append((label, seconds, nodes))
         (self.folder / f"{len(self.timings):02}-{label.replace('/', '-').replace(' ', '-')}.log").write_text(
             output
         )
-        rows = _RECAP.findall(output)
         return Play(
             status=process.returncode,
             output=output,

@@ -16,6 +16,7 @@ from tools.fleet_lab.place import Place
 SITE: Final = "lab"
 CANARY: Final = "nano-1"
 PRIVATE: Final = "nano-3"
+WATCHWORD: Final = "of-no-camera-anywhere"
 _RATE_HZ: Final = 2
 """Frames a second of each camera: all hosts share this machine's processor."""
 
@@ -53,7 +54,6 @@ def _variables(place: Place, hosts: Sequence[Host]) -> dict[str, Any]:
     broker = next((host.address for host in hosts if host.name.startswith("broker")), place.address(1))
     return {
         "ansible_user": USER,
-        "ansible_become": True,
         "ansible_python_interpreter": "/usr/bin/python3",
         "ansible_ssh_private_key_file": str(place.key_file),
         "ansible_ssh_common_args": f"-o UserKnownHostsFile={place.folder}/known_hosts",
@@ -62,6 +62,10 @@ def _variables(place: Place, hosts: Sequence[Host]) -> dict[str, Any]:
         "nanofleet_pki_ca_passphrase": "of-this-lab-alone",
         "nanofleet_pki_clients": ["controller", "dashboard"],
         "nanofleet_models": ["{{ playbook_dir }}/../../agent/demo/models/parts.onnx"],
+        "nanofleet_secrets": {
+            "cameras": {"username": "nanofleet", "password": WATCHWORD, "hosts": ["192.0.2.0/24"]}
+        },
+        "nanofleet_waves": ["100%"],
         "nanofleet_policy": _policy(),
     }
 

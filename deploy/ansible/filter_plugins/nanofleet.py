@@ -12,7 +12,14 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """The filters by the names that templates use."""
-        return {"to_toml": to_toml, "video_devices": video_devices, "peers": peers, "files_of": files_of}
+        return {
+            "to_toml": to_toml,
+            "video_devices": video_devices,
+            "peers": peers,
+            "files_of": files_of,
+            "wishes": wishes,
+            "sources_well": sources_well,
+        }
 
 
 def to_toml(settings: Mapping[str, Any]) -> str:
@@ -54,6 +61,23 @@ def peers(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> li
     return [
         f"{hostvars[host]['nanofleet_site']}/{hostvars[host].get('nanofleet_node', host)}" for host in hosts
     ]
+
+
+def wishes(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """By `SITE/NODE`, what each host has to report: the file that `nanofleet fleet wait-for --each` reads."""
+    return {peers([host], hostvars)[0]: hostvars[host]["__nanofleet_wish"] for host in hosts}
+
+
+def sources_well(told: Mapping[str, Any]) -> list[str]:
+    """The sources that were well, of what `nanofleet fleet get` tells of a node.
+
+    >>> sources_well({"health": {"sources": {"door": {"status": "ok"}, "yard": {"status": "waiting"}}}})
+    ['door']
+    >>> sources_well({"health": None})
+    []
+    """
+    sources = (told.get("health") or {}).get("sources") or {}
+    return sorted(name for name, condition in sources.items() if condition.get("status") == "ok")
 
 
 def files_of(nodes: Iterable[str], folder: str) -> dict[str, str]:
