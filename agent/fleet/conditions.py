@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, get_args
 
 from agent.contract.sources import Sensor
 from agent.fleet.sighting import Sighting
+from agent.fleet.told import NOTHING_CAME_OF_IT, ToldAttempt, ToldConfig
 
 _SENSORS: Final = frozenset(
     kind for sensor in get_args(Sensor) for kind in get_args(sensor.model_fields["kind"].annotation)
@@ -38,7 +39,11 @@ class Wanted:
     """By `SITE/NODE`; a node that is not in it had no session before."""
     agent: str | None = None
     policy_version: int | None = None
+    policy_at_least: int | None = None
+    """This or a later one, which may have come meanwhile; instead of `policy_version`."""
     fresh_detection: bool = False
+    sources: frozenset[str] | None = None
+    """Of those that publish, only these have to be heard; None: those that were well before."""
     max_error_rate: float | None = None
     max_temperature_c: float | None = None
     health: Literal["ok", "degraded"] | None = None
@@ -78,10 +83,13 @@ def _findings(sighting: Sighting, wanted: Wanted, node: str) -> Iterator[tuple[s
         yield "agent", _of_session(_agent(sighting, wanted.agent), current=current)
     if wanted.policy_version is not None:
         yield "policy", _of_session(_policy(sighting, wanted.policy_version), current=current)
+    if wanted.policy_at_least is not None:
+        yield "policy", _of_session(_policy_at_least(sighting, wanted.policy_at_least), current=current)
     if wanted.health is not None:
         yield "health", _of_session(_health(sighting, wanted.health), current=current)
     if wanted.fresh_detection:
-        yield "detection", _of_session(_detection(sighting, before), current=current)
+        well = before.well if wanted.sources is None else wanted.sources
+        yield "detection", _of_session(_detection(sighting, well), current=current)
     if wanted.max_error_rate is not None:
         yield "errors", _of_session(_errors(sighting, wanted.max_error_rate), current=current)
     if wanted.max_temperature_c is not None:
@@ -123,17 +131,37 @@ def _policy(sighting: Sighting, version: int) -> Finding:
     status = config.status_in_force
     seen = f"{config.version} {status}"
     if config.version == version:
-        undone = ", ".join(
-            f"{name} {source.status} {source.code or ''}".rstrip()
-            for name, source in config.sources.items()
-            if source.status not in {"applied", "probation"}
-        )
-        return Finding(status == "applied", seen, wanted, undone)
+        return Finding(status == "applied", seen, wanted, _undone(config))
     tried = next((one for one in reversed(config.attempts) if one.version == version), None)
     if tried is None:
         return Finding(False, seen, wanted)
-    why = f"{version} {tried.status} {tried.code or ''} {tried.message}"
-    return Finding(False, seen, wanted, " ".join(why.split()))
+    return Finding(False, seen, wanted, _became(tried))
+
+
+def _policy_at_least(sighting: Sighting, version: int) -> Finding:
+    config, wanted = sighting.config, f">={version} applied"
+    if config is None:
+        return Finding(False, None, wanted)
+    status = config.status_in_force
+    seen = f"{config.version} {status}"
+    there = config.version >= version
+    for newest in config.attempts[-1:]:
+        is_later = newest.version is not None and newest.version >= version
+        if is_later and (not there or newest.status in NOTHING_CAME_OF_IT):
+            return Finding(False, seen, wanted, _became(newest))
+    return Finding(there and status == "applied", seen, wanted, _undone(config) if there else "")
+
+
+def _undone(config: ToldConfig) -> str:
+    return ", ".join(
+        f"{name} {source.status} {source.code or ''}".rstrip()
+        for name, source in config.sources.items()
+        if source.status not in {"applied", "probation"}
+    )
+
+
+def _became(tried: ToldAttempt) -> str:
+    return " ".join(f"{tried.version} {tried.status} {tried.code or ''} {tried.message}".split())
 
 
 def _health(sighting: Sighting, worst_allowed: Literal["ok", "degraded"]) -> Finding:
@@ -149,21 +177,38 @@ def _health(sighting: Sighting, worst_allowed: Literal["ok", "degraded"]) -> Fin
     return Finding(met, health.status, wanted, remark)
 
 
-def _detection(sighting: Sighting, before: Before) -> Finding:
+def _detection(sighting: Sighting, well: frozenset[str] | None) -> Finding:
     if sighting.config is None:
         return Finding(False, None, "every source")
     speakers, on_change = _speakers(sighting.config.policy)
-    expected = speakers if before.well is None else speakers & before.well
+    expected = speakers if well is None else speakers & well
     if not expected:
         why = "no source publishes" if not speakers else "no source was well before"
         return Finding(True, "0 of 0 sources", "every source", why)
-    beating = sighting.heartbeat.fps if sighting.heartbeat is not None else {}
-    at_work = {name for name in expected if beating.get(name, 0) > 0} if on_change else set()
+    at_work = {name for name in expected if _is_at_work(sighting, name)} if on_change else set()
     silent = sorted(expected - sighting.heard.keys() - at_work)
     seen = f"{len(expected) - len(silent)} of {len(expected)} sources"
     how = {name: _how(sighting, name) for name in silent}
     remark = "not heard: " + ", ".join(f"{name}{why}" for name, why in how.items()) if silent else ""
     return Finding(not silent, seen, f"{len(expected)} of {len(expected)} sources", remark)
+
+
+def _is_at_work(sighting: Sighting, source: str) -> bool:
+    """Whether it infers, by a heartbeat of this session.
+
+    `fps` counts a frame when it is taken for inference, and takes it back if the model fails; in between, a
+    heartbeat may show a rate above 0 where nothing was ever inferred. What `health` says goes before it.
+    """
+    beat, config, health = sighting.heartbeat, sighting.config, sighting.health
+    if beat is None or beat.session != sighting.session or beat.fps.get(source, 0) <= 0:
+        return False
+    if config is None or health is None:
+        return False
+    sources = config.policy.get("sources")
+    stanza = sources.get(source) if isinstance(sources, dict) else None
+    model = stanza.get("model") if isinstance(stanza, dict) else None
+    said = (health.sources.get(source), health.stages.get(f"inference-{model}"))
+    return all(one is None or one.status == "ok" for one in said)
 
 
 def _speakers(policy: Mapping[str, Any]) -> tuple[frozenset[str], bool]:

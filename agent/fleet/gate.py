@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agent.fleet.conditions import Finding, Wanted, judge
@@ -40,13 +40,13 @@ class _Hold:
 
 @dataclass(slots=True, kw_only=True)
 class Gate:
-    """Watches `nodes` until each meets `wanted` for `steady_s` on end. Times are monotonic seconds.
+    """Watches nodes until each meets what is `wanted` of it for `steady_s` on end.
 
-    Who met everything and then does not any more has not met it: what counts is the end.
+    Times are monotonic seconds. Who met everything and then does not any more has not met it: what counts
+    is the end.
     """
 
-    nodes: Iterable[NodeName]
-    wanted: Wanted
+    wanted: Mapping[NodeName, Wanted]
     steady_s: float = 0.0
     began_s: float
     sightings: dict[NodeName, Sighting] = field(init=False)
@@ -55,7 +55,7 @@ class Gate:
     _stale: set[NodeName] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.sightings = {node: Sighting() for node in self.nodes}
+        self.sightings = {node: Sighting() for node in self.wanted}
         self._holds = {node: _Hold() for node in self.sightings}
         self._stale = set(self.sightings)
 
@@ -90,7 +90,7 @@ class Gate:
     def _judge(self, node: NodeName, now_s: float) -> None:
         sighting = self.sightings[node]
         if node in self._stale:
-            self._findings[node] = judge(sighting, self.wanted, node=str(node))
+            self._findings[node] = judge(sighting, self.wanted[node], node=str(node))
             self._stale.discard(node)
         self._holds[node].note(
             holds=all(finding.met for finding in self._findings[node].values()),

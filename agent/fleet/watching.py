@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -58,14 +58,13 @@ async def see(
 
 async def wait_for(
     client: Client,
-    nodes: Sequence[NodeName],
-    wanted: Wanted,
+    wanted: Mapping[NodeName, Wanted],
     *,
     steady_s: float,
     timeout_s: float,
     on_progress: Callable[[int], None],
 ) -> Observed[Verdict]:
-    """Watch `nodes` until all meet `wanted` for `steady_s` on end, or `timeout_s` are over.
+    """Watch nodes until each meets what is `wanted` of it for `steady_s` on end, or `timeout_s` are over.
 
     `on_progress` hears, several times a second, how many do.
 
@@ -74,7 +73,7 @@ async def wait_for(
         RefusedError: the broker does not let us listen.
     """
     began_s = time.monotonic()
-    gate = Gate(nodes=nodes, wanted=wanted, steady_s=steady_s, began_s=began_s)
+    gate = Gate(wanted=wanted, steady_s=steady_s, began_s=began_s)
 
     def take(node: NodeName, path: str, message: Inbound) -> None:
         gate.take(node, path, message.payload, message.properties, now_s=time.monotonic())
@@ -89,8 +88,8 @@ async def wait_for(
         await listen_to(
             connection, gate.sightings, reader=reader, is_in=lambda node: gate.sightings[node].is_complete
         )
-        if wanted.streams:
-            await listen_to_streams(connection, gate.sightings)
+        if streaming := [node for node, one in wanted.items() if one.streams]:
+            await listen_to_streams(connection, streaming)
         await connection.hear(reader, for_s=began_s + timeout_s - time.monotonic(), until=is_enough)
     return Observed(gate.verdicts(time.monotonic()), reader.unread, reader.last_unread)
 

@@ -146,6 +146,30 @@ def test_each_node_that_does_not_meet_it_says_why(fleet: Fleet, talk: Talk, tmp_
     assert [nodes[name]["met"] for name in (NODE, "plant/nano-2")] == [True, False]
 
 
+def test_each_node_of_a_wave_has_conditions_of_its_own(fleet: Fleet, talk: Talk, tmp_path: Path) -> None:
+    talk.leave([NODE], session=8, version=5)
+    talk.leave(["plant/nano-2"], session=3, agent="0.1.9")
+    wave = tmp_path / "wave.json"
+    first = {"above_session": 7, "policy_at_least": 4, "sources": ["motor"], "max_temperature": 80}
+    wave.write_text(json.dumps({NODE: first, "plant/nano-2": {"agent": "0.1.9"}}))
+    with talk.chatter([NODE], per_s=20, session=8):
+        done = fleet("wait-for", "--each", wave, "--agent", "0.2.0", "--timeout", 30, "--json")
+    nodes = told(done)["nodes"]
+    assert {name: list(node["conditions"]) for name, node in nodes.items()} == {
+        NODE: ["online", "session", "agent", "policy", "detection", "temperature"],
+        "plant/nano-2": ["online", "agent"],
+    }
+    assert nodes[NODE]["conditions"]["policy"] == {"met": True, "seen": "5 applied", "wanted": ">=4 applied"}
+    assert nodes[NODE]["conditions"]["detection"]["seen"] == "1 of 1 sources"
+    wave.write_text(json.dumps({NODE: first, "plant/nano-2": {"above_session": 3}}))
+    gate = ("plant/nano-2", "plant/nano-3", "--each", wave, "--agent", "0.1.9", "--timeout", 1, "--json")
+    nodes = told(fleet("wait-for", *gate), code=1)["nodes"]
+    assert {name: list(node["conditions"]) for name, node in nodes.items()} == {
+        "plant/nano-2": ["online", "session", "agent"],
+        "plant/nano-3": ["online", "agent"],
+    }
+
+
 @pytest.mark.slow
 def test_a_crash_loop_does_not_pass(fleet: Fleet, talk: Talk) -> None:
     talk.leave([NODE], session=1)
@@ -314,6 +338,7 @@ def test_settings_that_are_wrong(tmp_path: Path, text: str, says: str) -> None:
     [
         (("get", "Plant/nano-1"), "names no node"),
         (("wait-for", "plant/*"), "here each is named"),
+        (("wait-for",), "give SITE/NODE, or --each FILE"),
         (("wait-for", NODE, "--steady", 60, "--timeout", 60), "never fits into"),
         (("drift", NODE), "SITE/NODE=FILE is wanted"),
         (("drift", f"{NODE}=a", f"{NODE}=b"), "is given two files"),
@@ -332,6 +357,22 @@ def test_a_file_of_before_that_is_none(fleet: Fleet, tmp_path: Path) -> None:
     done = fleet("wait-for", NODE, "--newer-than", tmp_path / "before.json")
     assert done.returncode == os.EX_DATAERR
     assert "it is not what `nanofleet fleet get --json` prints" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "it is not JSON: EOF while parsing an object at line 1 column 1"),
+        ("{}", "it names no node, and neither does the command"),
+        ('{"plant/nano-1": {"agnet": "1"}}', f"{NODE}: 'agnet' is no condition; did you mean 'agent'?"),
+    ],
+)
+def test_a_file_of_conditions_that_is_none(tmp_path: Path, text: str, says: str) -> None:
+    wave = tmp_path / "wave.json"
+    wave.write_text(text)
+    done = run(tmp_path / "nowhere.toml", "wait-for", "--each", wave)
+    assert (done.returncode, done.stdout) == (os.EX_DATAERR, "")
+    assert done.stderr == f"nanofleet fleet wait-for: {wave}: {says}\n"
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ class Watch:
     def __init__(
         self, wanted: Wanted, *, steady_s: float = 0.0, nodes: tuple[NodeName, ...] = (NODE,)
     ) -> None:
-        self.gate = Gate(nodes=nodes, wanted=wanted, steady_s=steady_s, began_s=100.0)
+        self.gate = Gate(wanted=dict.fromkeys(nodes, wanted), steady_s=steady_s, began_s=100.0)
         self.now_s = 100.0
 
     def hear(self, path: str, content: dict[str, Any], *, replay: bool = False) -> None:
@@ -178,6 +178,35 @@ def test_a_later_policy_that_failed_takes_nothing_from_the_one_in_force() -> Non
     assert watch.verdict.met
 
 
+def attempt(version: int | None, status: str) -> dict[str, Any]:
+    return {"version": version, "sha256": "x", "status": status, "message": "why"}
+
+
+@pytest.mark.parametrize(
+    ("version", "attempts", "seen", "met", "remark"),
+    [
+        (3, [attempt(3, "applied")], "3 applied", True, ""),
+        (4, [attempt(3, "applied"), attempt(4, "applied")], "4 applied", True, ""),
+        (4, [attempt(4, "applied"), attempt(2, "failed")], "4 applied", True, ""),
+        (4, [attempt(4, "applied"), attempt(None, "failed")], "4 applied", True, ""),
+        (4, [attempt(4, "failed"), attempt(4, "applied")], "4 applied", True, ""),
+        (3, [attempt(3, "applied"), attempt(4, "failed")], "3 applied", False, "4 failed why"),
+        (3, [attempt(3, "applied"), attempt(4, "rolled_back")], "3 applied", False, "4 rolled_back why"),
+        (4, [attempt(4, "partial")], "4 partial", False, ""),
+        (4, [attempt(4, "probation")], "4 probation", False, ""),
+        (2, [attempt(2, "applied")], "2 applied", False, ""),
+        (2, [attempt(2, "applied"), attempt(5, "applying")], "2 applied", False, "5 applying why"),
+    ],
+)
+def test_a_policy_or_a_later_one(
+    version: int, attempts: list[dict[str, Any]], seen: str, met: bool, remark: str
+) -> None:
+    watch = Watch(Wanted(policy_at_least=3))
+    watch.birth(version=version, attempts=attempts)
+    finding = watch.verdict.conditions["policy"]
+    assert (finding.met, finding.seen, finding.wanted, finding.remark) == (met, seen, ">=3 applied", remark)
+
+
 @pytest.mark.parametrize(
     ("path", "made", "replay"),
     [
@@ -243,6 +272,30 @@ def test_which_sources_have_to_be_heard(policy: dict[str, Any], heard: bool, met
     if heard:
         watch.hear("heartbeat", heartbeat(session=2))
     assert watch.verdict.met is met
+
+
+@pytest.mark.parametrize(
+    ("who", "what"), [("sources", "door"), ("stages", "inference-parts")], ids=["source", "model"]
+)
+def test_a_rate_counts_for_nothing_while_health_says_otherwise(who: str, what: str) -> None:
+    """A frame that is being inferred counts in `fps` until the model has failed on it."""
+    policy = {
+        "sources": {"door": {"kind": "rtsp", "model": "parts"}},
+        "publish": {"detections": "changed"},
+    }
+    watch = Watch(Wanted(fresh_detection=True))
+    watch.birth(policy=policy)
+    watch.hear("heartbeat", heartbeat(session=1))
+    assert watch.unmet.keys() == {"detection"}
+    watch.hear("heartbeat", heartbeat(session=2))
+    assert watch.verdict.met
+    health = payloads()["health"]
+    health[who][what] = {"status": "failed", "code": "E_MODEL"}
+    watch.hear("health", health)
+    assert watch.unmet.keys() == {"detection"}
+    health[who][what] = {"status": "ok", "code": None}
+    watch.hear("health", health)
+    assert watch.verdict.met
 
 
 def test_losses_and_errors_are_a_share_of_all_that_was_heard() -> None:

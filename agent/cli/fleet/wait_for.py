@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
 from agent.cli.fleet.talking import (
     NOT_SO,
     AsJson,
-    Nodes,
     SettingsFile,
     UsageError,
     client_of,
@@ -24,17 +23,33 @@ from agent.cli.fleet.talking import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from agent.fleet.conditions import Before, Finding
+    from agent.fleet.conditions import Finding
     from agent.fleet.gate import Verdict
     from agent.fleet.node_names import NodeName
 
+T = TypeVar("T")
+
 
 def wait_for(
-    names: Nodes,
     settings_file: SettingsFile,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Nodes. Default: those in --each.", metavar="SITE/NODE...", show_default=False),
+    ] = None,
     *,
+    each: Annotated[
+        Path | None,
+        typer.Option(
+            "--each",
+            help="A JSON object by SITE/NODE: what is wanted of that node; it goes before the options. Keys: "
+            "`agent`, `above_session` (N: it has to be greater), `policy_at_least` (N or later, wholly in "
+            "force), `max_temperature`, `max_error_rate`, `sources` (of those that publish, these have to be "
+            "heard). A node that is not in it has the options alone; one that only it names is ignored.",
+            metavar="FILE",
+        ),
+    ] = None,
     newer_than: Annotated[
         Path | None,
         typer.Option(
@@ -52,7 +67,7 @@ def wait_for(
         typer.Option(
             "--policy-version",
             min=0,
-            help="This policy has to be in force, and wholly (`applied`).",
+            help="Exactly this policy has to be in force, and wholly (`applied`).",
             metavar="N",
         ),
     ] = None,
@@ -69,7 +84,8 @@ def wait_for(
             "--fresh-detection",
             help="Each source that publishes has to be heard with a message made in this session: detections "
             "of a camera with a model, telemetry of a sensor. With --newer-than only those that were ok "
-            "before. Where `publish.detections` is not `always`, an fps above 0 in a heartbeat does as well.",
+            "before. Where `publish.detections` is not `always`, an fps above 0 in a heartbeat does as well, "
+            "unless `health` says that the source or its model is not ok.",
         ),
     ] = False,
     max_error_rate: Annotated[
@@ -117,20 +133,32 @@ def wait_for(
         nanofleet fleet wait-for --settings me.toml --newer-than before.json --agent 0.2.0 --fresh-detection
         --max-error-rate 0.05 --max-temperature 85 --steady 30 plant/nano-1 plant/nano-2
 
+        echo '{"plant/nano-1": {"agent": "0.2.0", "above_session": 17}, "plant/nano-2": {"policy_at_least":
+        42, "sources": ["door"]}}' > wave.json
+
+        nanofleet fleet wait-for --settings me.toml --each wave.json --max-temperature 85 --steady 30
+
     Exit code 0 if all nodes met all of it, 1 if one did not in time, 69 if the broker cannot be reached or
     the connection ended, 78 if the settings are wrong, 64 or 65 if arguments or FILE are.
     """
     with talking("wait-for"):
-        from agent.fleet.answers import verdicts_as_json
+        from agent.domain.errors import Code, RefusedError
+        from agent.fleet.answers import read_before, verdicts_as_json
         from agent.fleet.conditions import Wanted
+        from agent.fleet.each import read_own
         from agent.fleet.node_names import read_node
         from agent.fleet.watching import wait_for as wait
 
         if steady_s >= timeout_s:
             raise UsageError(f"--steady {steady_s:g} never fits into --timeout {timeout_s:g}")
-        nodes = read_each(names, read_node)
-        wanted = Wanted(
-            newer_than=None if newer_than is None else _read_before(newer_than),
+        if not names and each is None:
+            raise UsageError("no node is named: give SITE/NODE, or --each FILE")
+        nodes = read_each(names or [], read_node)
+        own = {} if each is None else _read(each, read_own)
+        if not names and not own:
+            raise RefusedError(f"{each}: it names no node, and neither does the command", code=Code.SCHEMA)
+        options = Wanted(
+            newer_than=None if newer_than is None else _read(newer_than, read_before),
             agent=agent,
             policy_version=policy_version,
             health=health or (None if max_error_rate is None else "degraded"),
@@ -138,10 +166,11 @@ def wait_for(
             max_error_rate=max_error_rate,
             max_temperature_c=max_temperature_c,
         )
+        wanted = {node: own[node].over(options, node) if node in own else options for node in nodes or own}
         client = client_of(settings_file)
-        with progress("nodes that meet it", total=len(nodes)) as on_progress:
+        with progress("nodes that meet it", total=len(wanted)) as on_progress:
             watched = asyncio.run(
-                wait(client, nodes, wanted, steady_s=steady_s, timeout_s=timeout_s, on_progress=on_progress)
+                wait(client, wanted, steady_s=steady_s, timeout_s=timeout_s, on_progress=on_progress)
             )
     warn_of_unread(watched.unread, watched.last_unread)
     if as_json:
@@ -152,12 +181,11 @@ def wait_for(
         raise typer.Exit(NOT_SO)
 
 
-def _read_before(file: Path) -> Mapping[str, Before]:
+def _read(file: Path, read: Callable[[bytes], T]) -> T:
     from agent.domain.errors import Code, ConfigError, RefusedError
-    from agent.fleet.answers import read_before
 
     try:
-        return read_before(file.read_bytes())
+        return read(file.read_bytes())
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}", code=Code.FILE) from error
     except RefusedError as error:
