@@ -27,7 +27,7 @@ SettingsFile = Annotated[
     typer.Option(
         "--settings",
         envvar="FLEET_SETTINGS",
-        help="TOML with a [broker] table as in a node's agent.toml: host, port, ca_file, cert_file, "
+        help="TOML with a table \\[broker] as in a node's agent.toml: host, port, ca_file, cert_file, "
         "key_file. The certificate is your own: a broker keeps one connection for each CN.",
         metavar="FILE",
     ),
