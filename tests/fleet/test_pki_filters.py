@@ -53,4 +53,33 @@ def test_ansible_finds_each_filter(filters: ModuleType) -> None:
         "alt_names",
         "in_force",
         "repeated",
+        "ill_named",
+        "ending",
+        "nodes_of",
+        "gone_of",
+        "with_access",
+        "revoked",
+        "readmitted",
+        "revocations",
     }
+
+
+def test_a_name_that_means_two_nodes_is_refused(filters: ModuleType) -> None:
+    nodes = [
+        {"host": "box-1", "name": "box-2", "site": "plant"},
+        {"host": "box-2", "name": "box-3", "site": "plant"},
+    ]
+    assert filters.gone_of("box-1,box-3", nodes) == nodes
+    with pytest.raises(ValueError, match="take its other name"):
+        filters.gone_of("box-2", nodes)
+
+
+def test_a_readmitted_name_can_be_revoked_again_with_what_it_got_since(filters: ModuleType) -> None:
+    gone = [{"name": "nano-1", "site": "plant"}]
+    issued = [{"subject": {"commonName": "nano-1"}, "serial_number": 1}]
+    entries = filters.readmitted(filters.revoked([], gone, issued), ["nano-1"])
+    assert filters.in_force(entries) == []
+    issued.append({"subject": {"commonName": "nano-1"}, "serial_number": 256})
+    entries = filters.revoked(entries, gone, issued)
+    assert [entry["serials"] for entry in filters.in_force(entries)] == [["01:00"]]
+    assert [entry["serial_number"] for entry in filters.revocations(entries)] == ["01", "01:00"]

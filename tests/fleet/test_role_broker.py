@@ -131,3 +131,9 @@ def test_a_revocation_list_never_stands_in_a_websocket_listener() -> None:
     """See test_mosquitto_canaries.py: mosquitto would free that listener's TLS context and go on using it."""
     _before, after = render("nanofleet.conf.j2", variables()).split("protocol websockets")
     assert "crlfile" not in after
+
+
+def test_who_tries_the_broker_may_write_its_one_topic_alone(broker: RoleBroker) -> None:
+    own = variables()["__nanofleet_broker_verify_topic"]
+    forbidden = [*below(NODE, UP, OPERATED, ACKS), "edge/v1/verify/verify/command/ping/other"]
+    assert refused(broker, "verify", [own, *forbidden]) == set(forbidden)
