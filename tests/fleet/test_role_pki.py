@@ -50,13 +50,18 @@ def request(folder: Path, *, subject: str, asked: str, curve: str = "prime256v1"
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
 
 
-def play(folder: Path, tasks: list[dict[str, Any]], **variables: Any) -> str:
-    """What the playbook printed, told in every detail. Skips (in CI: fails) without .venv-ansible."""
+def require_ansible() -> None:
+    """Skips (in CI: fails) without .venv-ansible."""
     if not _PLAYER.exists():
         lacking = "this machine lacks: .venv-ansible (make venv-ansible)"
         if os.environ.get("CI") == "true":
             pytest.fail(lacking)
         pytest.skip(lacking)
+
+
+def play(folder: Path, tasks: list[dict[str, Any]], **variables: Any) -> str:
+    """What the playbook printed, told in every detail."""
+    require_ansible()
     book = folder / "play.yml"
     told = {
         "nanofleet_pki_dir": str(folder / "pki"),
@@ -142,3 +147,43 @@ def test_what_was_issued_to_a_name_is_revoked_all_of_it_and_once(tmp_path: Path)
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
         assert (done.returncode == 0) == holds, done.stderr
         assert holds or "certificate revoked" in done.stderr
+
+
+def playbook(folder: Path, name: str, *options: str) -> str:
+    """What a playbook printed over two nodes that nobody can reach; box-1 carries the node nano-1."""
+    require_ansible()
+    away = {"ansible_host": "127.0.0.1", "ansible_port": 1, "nanofleet_site": "plant"}
+    hosts = {"box-1": {**away, "nanofleet_node": "nano-1"}, "box-2": away}
+    groups = {
+        "nodes": {"hosts": hosts, "vars": {"nanofleet_pki_serial": 1}},
+        "broker": {"hosts": {"broker-1": away}},
+    }
+    inventory = folder / "hosts.yml"
+    inventory.write_text(yaml.safe_dump({"all": {"children": groups}}))
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_SSH_RETRIES": "0",
+        "COLUMNS": "400",
+    }
+    command = [str(_PLAYER), "-i", str(inventory), name, *options]
+    done = subprocess.run(
+        command, env=environment, cwd=ANSIBLE, capture_output=True, text=True, timeout=240, check=False
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("named", ["box-1", "nano-1"])
+def test_a_node_is_not_wiped_unless_this_run_has_locked_it_out(tmp_path: Path, named: str) -> None:
+    (tmp_path / "pki").mkdir()
+    (tmp_path / "pki/revoked.yml").write_text("- {name: nano-1, site: plant, date: '', serials: []}\n")
+    said = playbook(tmp_path, "decommission.yml", "-e", f"nanofleet_decommission={named}", "--limit", "nodes")
+    assert "nano-1 was not locked out at broker-1 in this run" in said
+    assert "Look whether the node answers" not in said
+    assert "box-2" not in said.split("Refuse to wipe")[1]
+
+
+def test_certificates_are_renewed_as_many_at_once_as_the_group_says(tmp_path: Path) -> None:
+    said = playbook(tmp_path, "rotate-certs.yml", "--limit", "nodes")
+    assert said.count("PLAY [The certificates of the nodes]") == 2
