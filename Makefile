@@ -27,7 +27,7 @@ demo: venv-demo ## Show the agent at work; FOR=30 stops after 30 seconds
 	$(BIN)/nanofleet demo $(if $(FOR),--for $(FOR)) $(ARGS)
 
 test: venv ## Run all tests but the faults; ARGS="-k outbox" chooses
-	$(BIN)/python -m pytest -m "not faults and not fleet" $(ARGS)
+	$(BIN)/python -m pytest -m "not faults and not fleet" -n $(or $(JOBS),2) --dist loadfile $(ARGS)
 
 check: lint ## Format, lint, types, import rings, docs and the fast tests
 	$(BIN)/python -m pytest -m "not slow and not faults and not fleet" $(ARGS)

@@ -116,7 +116,7 @@ def test_a_metronome_writes_when_it_ticked() -> None:
         os.close(writing)
     assert len(ticks) == 5
     assert began_ns <= ticks[0] < ticks[-1] <= time.monotonic_ns()
-    assert ticks[-1] - ticks[0] >= 3_900_000
+    assert ticks[-1] - began_ns >= 3_900_000
 
 
 def test_a_subject_that_fails_is_told_with_its_last_words() -> None:

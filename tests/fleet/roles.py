@@ -82,8 +82,8 @@ def play(
         (stand_in / part).symlink_to(ANSIBLE / "roles" / role / part)
     file = folder / "play.yml"
     # Before the first play Ansible knows no variables of hosts.
-    head = "- hosts: localhost\n  gather_facts: false\n- hosts: nodes\n  connection: local\n  gather_facts: false\n"
-    file.write_text(f"{head}  serial: {json.dumps(serial)}\n  roles: [{role}]\n")
+    head = "- hosts: localhost\n  gather_facts: false\n- hosts: nodes\n  gather_facts: false\n"
+    file.write_text(f"{head}  connection: local\n  serial: {json.dumps(serial)}\n  roles: [{role}]\n")
     done = subprocess.run(
         [
             *(str(_BIN / "ansible-playbook"), "-i", str(ANSIBLE / "inventories" / inventory), str(file)),

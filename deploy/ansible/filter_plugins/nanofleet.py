@@ -17,6 +17,7 @@ class FilterModule:
             "video_devices": video_devices,
             "peers": peers,
             "files_of": files_of,
+            "paths": paths,
             "wishes": wishes,
             "sources_well": sources_well,
         }
@@ -78,6 +79,15 @@ def sources_well(told: Mapping[str, Any]) -> list[str]:
     """
     sources = (told.get("health") or {}).get("sources") or {}
     return sorted(name for name, condition in sources.items() if condition.get("status") == "ok")
+
+
+def paths(names: Iterable[str], folder: str, suffix: str) -> list[str]:
+    """A file for each name.
+
+    >>> paths({"door": {}}, "/etc/keys", ".pub")
+    ['/etc/keys/door.pub']
+    """
+    return [f"{folder}/{name}{suffix}" for name in names]
 
 
 def files_of(nodes: Iterable[str], folder: str) -> dict[str, str]:
