@@ -47,6 +47,7 @@ def test_second_run_changes_nothing(fleet: Fleet) -> None:
     assert not any(done.changed.values()), _changes(done.output)
 
 
+@pytest.mark.slow
 def test_check_mode_foresees_no_change(fleet: Fleet) -> None:
     done = fleet.play(
         "site.yml", "--check", "--diff", *UNAUDITED, version=FIRST, label="site.yml --check --diff"
@@ -169,6 +170,10 @@ def test_certificates_are_rotated_and_nothing_is_lost(fleet: Fleet) -> None:
     heard = {name: fleet.heard.count(name) for name in NODES}
     until_blocking(lambda: all(fleet.heard.count(name) > heard[name] + 2 for name in NODES), within_s=60)
     _nothing_is_missing(fleet)
+
+
+@pytest.mark.slow
+def test_rotation_again_changes_nothing(fleet: Fleet) -> None:
     again = fleet.play("rotate-certs.yml", label="rotate-certs.yml again")
     assert again.status == 0, again.told
     assert not any(again.changed.values()), _changes(again.output)

@@ -97,7 +97,7 @@ def _fleet(module: AnsibleModule, action: str, documents: dict[str, str], *optio
     head = [module.params["command"], "fleet", action, "--settings", module.params["settings"], "--json"]
     status, out, error = module.run_command([*head, *options, *targets])
     if status not in {0, 1}:
-        module.fail_json(msg=f"nanofleet fleet {action}: {error.strip() or out.strip()}", rc=status)
+        module.fail_json(msg=error.strip() or out.strip(), rc=status)
     nodes: dict[str, Any] = {}
     try:
         nodes = json.loads(out)["nodes"]
