@@ -24,6 +24,21 @@ GROWN: Final = "0.1.4"
 _FLEET: Final = pytest.StashKey[Fleet]()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("fleet").addoption(
+        "--bounded",
+        action="store_true",
+        help="leave out what takes long and is tried elsewhere: the observers",
+    )
+
+
+@pytest.fixture
+def site(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """How site.yml is called."""
+    unaudited = ("-e", "nanofleet_accept_unaudited=true")
+    return (*unaudited, "--skip-tags", "observe") if request.config.getoption("--bounded") else unaudited
+
+
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Fleet]:
     """Three bare nodes and a bare broker host, and four releases to bring to them."""

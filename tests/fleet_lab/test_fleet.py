@@ -33,25 +33,23 @@ QUICK_SOAK = (
 UNAUDITED = ("-e", "nanofleet_accept_unaudited=true")
 
 
-def test_first_run_takes_bare_machines_to_detections(fleet: Fleet) -> None:
-    done = fleet.play("site.yml", *UNAUDITED, version=FIRST, label="site.yml on bare machines")
+def test_first_run_takes_bare_machines_to_detections(fleet: Fleet, site: tuple[str, ...]) -> None:
+    done = fleet.play("site.yml", *site, version=FIRST, label="site.yml on bare machines")
     assert done.status == 0, done.told
     fleet.recorder = Recorder(fleet.folder, broker=fleet.broker, pki=fleet.pki).__enter__()
     until_blocking(lambda: all(fleet.heard.count(name) > 3 for name in NODES), within_s=30)
     assert fleet.versions(*NODES) == dict.fromkeys(NODES, FIRST)
 
 
-def test_second_run_changes_nothing(fleet: Fleet) -> None:
-    done = fleet.play("site.yml", *UNAUDITED, version=FIRST, label="site.yml again")
+def test_second_run_changes_nothing(fleet: Fleet, site: tuple[str, ...]) -> None:
+    done = fleet.play("site.yml", *site, version=FIRST, label="site.yml again")
     assert done.status == 0, done.told
     assert not any(done.changed.values()), _changes(done.output)
 
 
 @pytest.mark.slow
-def test_check_mode_foresees_no_change(fleet: Fleet) -> None:
-    done = fleet.play(
-        "site.yml", "--check", "--diff", *UNAUDITED, version=FIRST, label="site.yml --check --diff"
-    )
+def test_check_mode_foresees_no_change(fleet: Fleet, site: tuple[str, ...]) -> None:
+    done = fleet.play("site.yml", "--check", "--diff", *site, version=FIRST, label="site.yml --check --diff")
     assert done.status == 0, done.told
     assert not any(done.changed.values()), _changes(done.output)
 
