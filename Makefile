@@ -39,9 +39,9 @@ faults: venv ## Harm real processes, and write docs/faults.md; QUICK=1 takes the
 fuzz: venv ## Send a node hostile documents for 2 minutes; SECONDS=10, or ARGS="--cases 100000 --seed 7", says otherwise
 	$(BIN)/python -m tools.fuzz_control $(if $(findstring --cases,$(ARGS)),,--seconds $(or $(SECONDS),120)) $(ARGS)
 
-fleet-lab: venv venv-ansible ## Bring up three nodes and a broker host, and run site.yml against them; make fleet-lab-down ends it
+fleet-lab: venv venv-ansible venv-release ## Bring up three nodes and a broker host, and run site.yml against them; make fleet-lab-down ends it
 	$(BIN)/python -m tools.fleet_lab up
-	$(BIN)/python -m tools.release --target native --unaudited
+	$(BIN)/python -m tools.release --target cp311-$$(uname -m) --unaudited
 	cd deploy/ansible && ../../.venv-ansible/bin/ansible-playbook -i ../../build/fleet-lab/lab/inventory site.yml \
 		-e nanofleet_accept_unaudited=true $(ARGS)
 

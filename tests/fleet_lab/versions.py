@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ Patch = Callable[[Path], None]
 
 
 def make_release(version: str, *, out: Path, sources: Path, patch: Patch | None = None) -> Path:
-    """The folder of a release of this checkout as `version`, for this machine's interpreter and processor."""
+    """The folder of a release of this checkout as `version`, for the hosts of the lab."""
     tree = sources / version
     for part in _PARTS:
         there = REPOSITORY / part
@@ -33,7 +34,8 @@ def make_release(version: str, *, out: Path, sources: Path, patch: Patch | None 
         patch(tree)
     command = [
         *(sys.executable, "-m", "tools.release", "--source", str(tree), "--out", str(out)),
-        *("--target", "cp311-x86_64", "--unaudited"),
+        # The hosts' interpreter, Debian 12's, on this machine's processor.
+        *("--target", f"cp311-{platform.machine()}", "--unaudited"),
     ]
     done = subprocess.run(
         command, cwd=REPOSITORY, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
