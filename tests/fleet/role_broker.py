@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
 
-import pytest
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -25,20 +22,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from tests.brokers import HOST, Authority, Identity, Mosquitto, free_port
+from tests.fleet.roles import render
 from tests.polling import until_blocking
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 ROLE: Final = REPOSITORY / "deploy/ansible/roles/broker"
-_PYTHON: Final = REPOSITORY / ".venv-ansible/bin/python"
-_RENDER: Final = """\
-import json, sys
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-folder, name = sys.argv[1:]
-environment = Environment(loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True,
-                          keep_trailing_newline=True)
-sys.stdout.write(environment.get_template(name).render(json.load(sys.stdin)))
-"""
-"""As Ansible sets up Jinja2."""
 
 
 def variables(**more: Any) -> dict[str, Any]:
@@ -47,20 +35,6 @@ def variables(**more: Any) -> dict[str, Any]:
     for file in ("defaults/main.yml", "vars/main.yml"):
         plain |= yaml.safe_load((ROLE / file).read_text())
     return plain | more
-
-
-def render(template: str, values: Mapping[str, Any]) -> str:
-    """A template of the role; skips (in CI: fails) where .venv-ansible is missing."""
-    if not _PYTHON.exists():
-        lacking = "this machine lacks: .venv-ansible (make venv-ansible)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(lacking)
-        pytest.skip(lacking)
-    arguments = [str(_PYTHON), "-c", _RENDER, str(ROLE / "templates"), template]
-    text = json.dumps(values)
-    done = subprocess.run(arguments, input=text, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def revocation_list(
@@ -121,7 +95,7 @@ class RoleBroker(Mosquitto):
         """Write the access list anew."""
         self._values |= values
         values = self._values | {"__nanofleet_broker_let_in": self._values["nanofleet_broker_clients"]}
-        (self.etc / "acl").write_text(render("acl.j2", values))
+        (self.etc / "acl").write_text(render("broker", "acl.j2", values))
 
     def reload(self) -> None:
         """As systemctl reload does; returns when it has been."""
@@ -136,7 +110,7 @@ class RoleBroker(Mosquitto):
         here = [f"log_dest file {self._log}", f"persistence_location {self._folder}/"]
         if os.geteuid() == 0:
             here.append("user root")
-        return "\n".join([*here, render("nanofleet.conf.j2", self._values)])
+        return "\n".join([*here, render("broker", "nanofleet.conf.j2", self._values)])
 
 
 class Client:

@@ -23,7 +23,8 @@ _RENDER: Final = """\
 import json, sys
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 folder, name = sys.argv[1:]
-environment = Environment(loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True)
+environment = Environment(loader=FileSystemLoader(folder), undefined=StrictUndefined, trim_blocks=True,
+                          keep_trailing_newline=True)
 sys.stdout.write(environment.get_template(name).render(json.load(sys.stdin)))
 """
 """As Ansible sets up Jinja2."""

@@ -13,7 +13,7 @@ import pytest
 from tests.brokers import HOST, Identity
 from tests.fleet.role_broker import RoleBroker, connected, is_let_in, names
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.ansible, pytest.mark.broker]
 
 DAY = timedelta(days=1)
 CLIENTS = [{"name": "controller", "access": "operate"}, {"name": "historian", "access": "store"}]

@@ -9,9 +9,10 @@ from itertools import chain
 import pytest
 
 from tests.brokers import UPWARD
-from tests.fleet.role_broker import RoleBroker, connected, names, render, variables
+from tests.fleet.role_broker import RoleBroker, connected, names, variables
+from tests.fleet.roles import render
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.ansible, pytest.mark.broker]
 
 NOT_AUTHORIZED = 0x87
 NODE, OTHER, GONE = "edge/v1/plant/nano-1", "edge/v1/plant/nano-2", "edge/v1/plant/nano-9"
@@ -122,14 +123,14 @@ def test_a_websocket_gives_the_same_rights(broker: RoleBroker) -> None:
 
 
 def test_without_a_port_there_is_no_websocket() -> None:
-    text = render("nanofleet.conf.j2", variables(nanofleet_broker_websocket_port=0))
+    text = render("broker", "nanofleet.conf.j2", variables(nanofleet_broker_websocket_port=0))
     assert "websockets" not in text
     assert text.count("\nlistener ") == 1
 
 
 def test_a_revocation_list_never_stands_in_a_websocket_listener() -> None:
     """See test_mosquitto_canaries.py: mosquitto would free that listener's TLS context and go on using it."""
-    _before, after = render("nanofleet.conf.j2", variables()).split("protocol websockets")
+    _before, after = render("broker", "nanofleet.conf.j2", variables()).split("protocol websockets")
     assert "crlfile" not in after
 
 

@@ -17,8 +17,8 @@ class FilterModule:
             "video_devices": video_devices,
             "peers": peers,
             "files_of": files_of,
-            "paths": paths,
             "wishes": wishes,
+            "with_files": with_files,
             "sources_well": sources_well,
         }
 
@@ -81,13 +81,21 @@ def sources_well(told: Mapping[str, Any]) -> list[str]:
     return sorted(name for name, condition in sources.items() if condition.get("status") == "ok")
 
 
-def paths(names: Iterable[str], folder: str, suffix: str) -> list[str]:
-    """A file for each name.
+def with_files(
+    named: Mapping[str, Mapping[str, Any]], without: str, key: str, folder: str, suffix: str
+) -> dict[str, dict[str, Any]]:
+    """Settings by name, each naming its file on the node under `key`, and without what is told in it.
 
-    >>> paths({"door": {}}, "/etc/keys", ".pub")
-    ['/etc/keys/door.pub']
+    >>> with_files({"door": {"password": "x"}}, "password", "password_file", "/etc/", ".password")
+    {'door': {'password_file': '/etc/door.password'}}
     """
-    return [f"{folder}/{name}{suffix}" for name in names]
+    return {
+        name: {
+            **{word: told for word, told in settings.items() if word != without},
+            key: f"{folder}{name}{suffix}",
+        }
+        for name, settings in named.items()
+    }
 
 
 def files_of(nodes: Iterable[str], folder: str) -> dict[str, str]:
