@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,8 +51,16 @@ class SmallDisk:
         Path(f"/sys/fs/ext4/{Path(device).name}/trigger_fs_error").write_text("1")
 
     def repair(self) -> None:
-        """What an administrator then does, who does not wait until nobody has a file open."""
+        """What an administrator then does, who does not wait until nobody has a file open.
+
+        It goes on with a copy: as long as anybody's mount namespace still has the old one, the kernel would
+        mount the same file system again, which takes no writes for good.
+        """
         _run("umount", "-l", str(self.place))
+        failed = self._image.with_suffix(".failed")
+        self._image.rename(failed)
+        shutil.copyfile(failed, self._image)
+        failed.unlink()
         self.check()
         _run("mount", "-o", _OPTIONS, str(self._image), str(self.place))
 
