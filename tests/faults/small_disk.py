@@ -50,6 +50,15 @@ class SmallDisk:
         device = _run("findmnt", "-no", "SOURCE", str(self.place)).strip()
         Path(f"/sys/fs/ext4/{Path(device).name}/trigger_fs_error").write_text("1")
 
+    @contextlib.contextmanager
+    def kept_mounted(self) -> Iterator[None]:
+        """Somebody else's mount namespace has it, too: it lives on there when it is unmounted here."""
+        with subprocess.Popen(["unshare", "--mount", "sleep", "infinity"]) as keeper:
+            try:
+                yield
+            finally:
+                keeper.kill()
+
     def repair(self) -> None:
         """What an administrator then does, who does not wait until nobody has a file open.
 

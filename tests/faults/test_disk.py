@@ -167,8 +167,9 @@ async def test_a_file_system_that_fails_under_open_files_costs_nothing_that_was_
             described = await asyncio.to_thread(health_of, site.agent)
             assert described["stages"]["outbox"]["code"] == "E_DISK"
             memory_mb = await asyncio.to_thread(peak_memory_mb, site.agent)
-            assert await asyncio.to_thread(site.agent.stop) == 0
-            await asyncio.to_thread(disk.repair)
+            with disk.kept_mounted():
+                assert await asyncio.to_thread(site.agent.stop) == 0
+                await asyncio.to_thread(disk.repair)
             await site.start()
             await site.flow(40)
             await site.wait_drained()
