@@ -1,9 +1,9 @@
 """A file in the node's folder through which a person at the node hands the agent a policy."""
 
-import os
 from pathlib import Path
 from typing import Final
 
+from agent.adapters.durable import replace_file
 from agent.contract.documents import MAX_BYTES
 from agent.domain.errors import Code, RefusedError, TransientError
 from agent.ports import PolicyWish
@@ -50,13 +50,8 @@ class FilePolicyInbox:
             raise RefusedError(
                 f"the policy has {len(body)} bytes; at most {MAX_BYTES} are allowed", code=Code.SIZE
             )
-        temporary = self._file.with_suffix(".tmp")
         try:
-            with temporary.open("wb") as out:
-                out.write(body)
-                out.flush()
-                os.fsync(out.fileno())
-            temporary.replace(self._file)
+            replace_file(self._file, body)
         except OSError as error:
             raise TransientError(
                 f"{self._file} cannot be written: {error.strerror}; the agent's user or root may",

@@ -1,7 +1,6 @@
 """The policy in force and the journal of attempts, in one file that is replaced as a whole."""
 
 import json
-import os
 import threading
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Final
 
 import structlog
 
+from agent.adapters.durable import replace_file
 from agent.domain.errors import Code, TransientError
 from agent.ports import KeptPolicy, Trial, Unfinished
 
@@ -63,25 +63,12 @@ class FilePolicyStore:
         text = json.dumps({"v": 1, **asdict(kept)})
         try:
             with self._writing:  # a thread whose attempt was broken off may write on
-                self._replace_by(text)
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                replace_file(self.file, text.encode("ascii"))
         except OSError as error:
             raise TransientError(
                 f"{self.file} cannot be written: {error.strerror}", code=Code.SPACE, path=str(self.file)
             ) from error
-
-    def _replace_by(self, text: str) -> None:
-        temporary = self.file.with_suffix(".tmp")
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="ascii") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(self.file)
-        folder = os.open(self.file.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def _move(self, aside: Path) -> None:
         try:

@@ -1,13 +1,13 @@
 """The events that are on, in one file that is replaced as a whole."""
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
+from agent.adapters.durable import replace_file
 from agent.domain.errors import Code, TransientError
 from agent.ports import Standing, StandingEvent
 
@@ -35,19 +35,10 @@ class FileStandingStore:
             return Standing()
 
     def keep(self, standing: Standing) -> None:
-        temporary = self.file.with_suffix(".tmp")
+        text = json.dumps({"v": 1, **asdict(standing)}, ensure_ascii=False)
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("w", encoding="utf-8") as out:
-                json.dump({"v": 1, **asdict(standing)}, out, ensure_ascii=False)
-                out.flush()
-                os.fsync(out.fileno())
-            temporary.replace(self.file)
-            folder = os.open(self.file.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            replace_file(self.file, text.encode())
         except OSError as error:
             raise TransientError(
                 f"{self.file} cannot be written: {error.strerror}", code=Code.DISK, path=str(self.file)

@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agent.adapters.durable import replace_file
 from agent.adapters.onnx.session import runtime_version, sha256_of
 from agent.adapters.system.processor import cores, processor_name
 from agent.domain.errors import Code, RefusedError
@@ -121,9 +122,7 @@ def read_tuning(path: Path) -> Tuning | None:
 
 def write_tuning(tuning: Tuning, path: Path) -> None:
     """Raises: RefusedError (it cannot be written)."""
-    whole = path.with_name(path.name + ".part")
     try:
-        whole.write_text(tuning.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        whole.replace(path)
+        replace_file(path, f"{tuning.model_dump_json(indent=2)}\n".encode())
     except OSError as error:
         raise RefusedError(f"{path} cannot be written: {error.strerror}", code=Code.FILE) from error

@@ -14,6 +14,7 @@ from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import Final
 
+from agent.adapters.durable import sync_folder
 from agent.adapters.models.entries import CARD, MODEL, Entry, folder_entries, opener, zip_entries
 from agent.contract.model_card import ModelCard, read_card
 from agent.domain.errors import Code, RefusedError, TransientError
@@ -152,7 +153,7 @@ def _lay(entries: Sequence[Entry], place: Path, *, what: str, digest: str | None
         if place.exists():
             place.rename(Path(laying, "damaged"))
         folder.rename(place)
-    _sync_folder(place.parent)
+    sync_folder(place.parent)
 
 
 def _copy(entry: Entry, target: Path, *, what: str) -> None:
@@ -195,14 +196,6 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _sha256_of_text(text: str) -> str:

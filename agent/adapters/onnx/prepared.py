@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from agent.adapters.durable import install_file
 from agent.adapters.onnx.preparing import COMMAND, KilledError, Rewrite, prepare_in_child, why_impossible
 from agent.adapters.onnx.skeleton import read_skeleton
 from agent.domain.errors import Code, TransientError
@@ -211,9 +212,4 @@ def _write_whole(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    Path(file.name).replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    install_file(Path(file.name), path)

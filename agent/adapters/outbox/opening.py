@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 from ulid import ULID
 
+from agent.adapters.durable import install_file
 from agent.adapters.outbox.books import read_tallies
 from agent.adapters.outbox.faults import DamagedStoreError, DiskRefusedError, translate
 from agent.adapters.outbox.ledger import Ledger
@@ -244,12 +245,7 @@ def _make(ready: Path, found: Salvage, *, clock: Clock, first_key: int) -> None:
 
 def _install(ready: Path, path: Path) -> Path:
     aside = move_aside(path)
-    ready.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    install_file(ready, path)
     return aside
 
 

@@ -2,12 +2,12 @@
 
 import errno
 import json
-import os
 from pathlib import Path
 from typing import Final, Literal
 
 import structlog
 
+from agent.adapters.durable import replace_file
 from agent.contract.payloads import Started
 from agent.domain.errors import Code, ConfigError
 
@@ -105,14 +105,4 @@ class RunRecord:
     def _write(self, state: str) -> None:
         """Replace the file as a whole: a loss of power leaves the old one or the new one."""
         text = json.dumps({"version": self._version, "boot": self._boot, "state": state})
-        temporary = self._file.with_suffix(".tmp")
-        with temporary.open("w", encoding="ascii") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(self._file)
-        folder = os.open(self._file.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(self._file, text.encode("ascii"))

@@ -1,12 +1,12 @@
 """The latest time that this node has known for certain: for a board that starts without knowing any."""
 
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import structlog
 
+from agent.adapters.durable import replace_file
 from agent.adapters.system.clock import RELEASED_S
 from agent.domain.stamp import utc_text
 from agent.ports import Clock
@@ -72,12 +72,7 @@ class TimeFloor:
     def _store(self, now_s: float) -> None:
         """Replace the file as a whole; a disk that refuses is logged, and tried again in an hour."""
         self._stored_s = now_s
-        temporary = self._file.with_suffix(".tmp")
         try:
-            with temporary.open("w", encoding="ascii") as out:
-                out.write(utc_text(now_s) + "\n")
-                out.flush()
-                os.fsync(out.fileno())
-            temporary.replace(self._file)
+            replace_file(self._file, f"{utc_text(now_s)}\n".encode("ascii"))
         except OSError as error:
             log.warning("time_floor.write_failed", file=str(self._file), error=str(error))

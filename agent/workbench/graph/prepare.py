@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from agent.adapters.durable import install_file
 from agent.domain.errors import Code, ConfigError, RefusedError
 from agent.workbench.graph.attempts import Exported, Rewrite, Step, attempt
 from agent.workbench.graph.proof import Proof
@@ -115,10 +116,5 @@ def _commit(candidate: Path, out: Path) -> str:
     with candidate.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
-    candidate.replace(out)
-    folder = os.open(out.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    install_file(candidate, out)
     return digest
