@@ -20,6 +20,7 @@ from rich.console import Console
 
 from benchmarks.environment import OtherLoad, describe_machine
 from benchmarks.figures import Figure
+from benchmarks.plain import JsonFile, Quick, write_figures
 from benchmarks.progress import progress_bar
 from benchmarks.tables import environment_table, figures_table
 from tests.brokers import Mosquitto
@@ -56,10 +57,8 @@ class Change:
 
 def main(
     *,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write figures and environment.", metavar="FILE")
-    ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A few changes: shows that all works.")] = False,
+    json_file: JsonFile = None,
+    quick: Quick = False,
     changes: Annotated[
         int | None, typer.Option(min=2, help=f"How often the threshold changes. [default: {_CHANGES}]")
     ] = None,
@@ -78,9 +77,7 @@ def main(
     console = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
     console.print(environment_table(environment))
     console.print(figures_table(figures, GOALS))
-    if json_file is not None:
-        numbers = {figure.name: figure.value for figure in figures}
-        json_file.write_text(json.dumps({"figures": numbers, "environment": environment}, indent=2) + "\n")
+    write_figures(json_file, {figure.name: figure.value for figure in figures}, environment)
 
 
 def _measure(folder: Path, *, changes: int, rate_hz: float) -> tuple[list[Change], int]:

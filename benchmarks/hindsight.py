@@ -3,7 +3,6 @@
 Each is compared with the same work without it, by turns: only ratios and differences within a run count.
 """
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,16 +10,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import cycle
-from pathlib import Path
 from statistics import median
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
 from agent.adapters.cel import CelRuleCompiler
 from agent.adapters.onnx import load_model
@@ -44,6 +40,7 @@ from agent.vision.heads.yolov8 import YoloV8Head
 from agent.vision.letterbox import Letterbox, Size
 from benchmarks.environment import OtherLoad, describe_machine
 from benchmarks.lanes import usable_cores
+from benchmarks.plain import JsonFile, Quick, print_figures, write_figures
 from benchmarks.subject import default_model
 
 _DOOR: Final = SourceName("door")
@@ -65,23 +62,18 @@ Figures = dict[str, float]
 
 
 def main(
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write figures and environment.", metavar="FILE")
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Short: shows that it works, measures little.")
-    ] = False,
+    json_file: JsonFile = None,
+    quick: Quick = False,
 ) -> None:
     """Measure, print a table, and write the figures where --json says."""
     environment = describe_machine()
     others = OtherLoad()
     turns, frames, rounds = (50, 200, 1) if quick else (2000, 6000, 40)
     figures = decoding(turns) | remembering(frames) | trying(frames) | lanes_beside_a_trial(rounds)
-    _print(figures)
+    print_figures(figures)
     environment |= {"turns": turns, "frames": frames, "rounds": rounds, "quick": quick}
-    if json_file is not None:
-        environment["others_cores"] = others.cores()
-        json_file.write_text(json.dumps({"figures": figures, "environment": environment}, indent=2) + "\n")
+    environment["others_cores"] = others.cores()
+    write_figures(json_file, figures, environment)
 
 
 def decoding(turns: int) -> Figures:
@@ -279,13 +271,6 @@ def _by_turns(one: Callable[[], Any], other: Callable[[], Any], *, turns: int) -
             (one, other)[which]()
             took[which].append(time.perf_counter_ns() - began_ns)
     return took
-
-
-def _print(figures: Figures) -> None:
-    table = Table("figure", "value")
-    for name, value in figures.items():
-        table.add_row(name, f"{value:g}")
-    Console().print(table)
 
 
 if __name__ == "__main__":

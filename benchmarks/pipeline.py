@@ -4,7 +4,6 @@ All three take turns in one call, round after round, because only ratios within 
 same machine mean anything. docs/benchmarks.md says how to read what it prints.
 """
 
-import json
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -26,6 +25,7 @@ from benchmarks.footage import render_footage
 from benchmarks.lanes import both_lanes, usable_cores, warm_up_of
 from benchmarks.peers.agreement import compare
 from benchmarks.peers.peer import running_peer
+from benchmarks.plain import JsonFile, Quick, write_figures
 from benchmarks.progress import progress_bar
 from benchmarks.rounds import Bench
 from benchmarks.subject import SERVED_GRAPH, Subjects, default_model, read_subject
@@ -40,12 +40,8 @@ _WIDTH: Final = 110
 
 def main(
     *,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write figures and environment.", metavar="FILE")
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="One small round: shows that all works, measures little.")
-    ] = False,
+    json_file: JsonFile = None,
+    quick: Quick = False,
     rounds: Annotated[
         int | None, typer.Option(min=1, help=f"How often everything is measured. [default: {_ROUNDS}]")
     ] = None,
@@ -88,9 +84,9 @@ def main(
     print_tables(_console(), figures, measured, environment)
     if others_cores > _QUIET_CORES:
         typer.echo(f"other processes kept {others_cores} cores busy: these figures say little", err=True)
-    if json_file is not None:
-        numbers = {figure.name: figure.value for figure in [*figures, *latencies_of(measured)]}
-        json_file.write_text(json.dumps({"figures": numbers, "environment": environment}, indent=2) + "\n")
+    write_figures(
+        json_file, {figure.name: figure.value for figure in [*figures, *latencies_of(measured)]}, environment
+    )
 
 
 def _measure(

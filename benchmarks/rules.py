@@ -5,19 +5,15 @@ of every kind, on a clock that does not wait. Events are put into words, as for 
 a frame costs by rules that ask as much as they may.
 """
 
-import json
 import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 from statistics import median
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from agent.adapters.cel import CelRuleCompiler
 from agent.adapters.system.clock import SystemClock
@@ -33,6 +29,7 @@ from agent.pipeline.events import EventWriter
 from agent.pipeline.rulebook import Prepared, prepare
 from agent.ports import StandingEvent
 from benchmarks.environment import OtherLoad, describe_machine
+from benchmarks.plain import JsonFile, Quick, print_figures, write_figures
 from benchmarks.rules_at_their_limit import at_their_limit
 
 _CAMERAS: Final = ("door", "yard", "dock")
@@ -48,12 +45,8 @@ Figures = dict[str, float]
 
 
 def main(
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write figures and environment.", metavar="FILE")
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Short: shows that it works, measures little.")
-    ] = False,
+    json_file: JsonFile = None,
+    quick: Quick = False,
 ) -> None:
     """Judge made-up traffic by 100 rules, and tell the share of one core that it takes."""
     environment = describe_machine()
@@ -75,10 +68,10 @@ def main(
         "compile_ms_per_rule": round(compile_s * 1e3 / len(policy.rules), 3),
         **at_their_limit(busy_s=600 if quick else 3600),
     }
-    _print(figures)
-    if json_file is not None:
-        environment["others_cores"] = others.cores()
-        json_file.write_text(json.dumps({"figures": figures, "environment": environment}, indent=2) + "\n")
+    print_figures(figures)
+    typer.echo(f"goal: percent_of_one_core < {_GOAL_PERCENT:g}")
+    environment["others_cores"] = others.cores()
+    write_figures(json_file, figures, environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,15 +210,6 @@ def a_policy() -> Policy:
             },
         }
     )
-
-
-def _print(figures: Figures) -> None:
-    table = Table("figure", "value")
-    for name, value in figures.items():
-        table.add_row(name, f"{value:g}")
-    console = Console()
-    console.print(table)
-    console.print(f"goal: percent_of_one_core < {_GOAL_PERCENT:g}")
 
 
 if __name__ == "__main__":

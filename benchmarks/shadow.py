@@ -5,10 +5,8 @@ first model's frames take from capture to detections, and at which rate they com
 """
 
 import asyncio
-import json
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +19,6 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from agent import __version__
 from agent.adapters.cameras.conveyor import ConveyorScene
@@ -44,6 +41,7 @@ from agent.pipeline.shadow import ShadowPlan, Shadows
 from agent.pipeline.supervise import Ticks, in_thread
 from benchmarks.environment import OtherLoad, describe_machine
 from benchmarks.lanes import Lanes, both_lanes, usable_cores
+from benchmarks.plain import JsonFile, Quick, print_figures, write_figures
 from benchmarks.subject import default_model
 
 _SOURCE: Final = SourceName("camera")
@@ -71,12 +69,8 @@ class Block:
 
 
 def main(
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write figures and environment.", metavar="FILE")
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Short: shows that it works, measures little.")
-    ] = False,
+    json_file: JsonFile = None,
+    quick: Quick = False,
     rate: Annotated[
         float, typer.Option(min=0.1, help="Frames a second of the camera, each of which the shadow may see.")
     ] = 5.0,
@@ -94,14 +88,13 @@ def main(
     path = model or default_model()
     blocks = asyncio.run(_measure(path, lanes, rate_hz=rate, rounds=rounds, frames=frames))
     figures = figures_of(blocks)
-    _print(figures)
+    print_figures(figures)
     environment |= {"model": path.name, "lanes": lanes.lanes, "threads": lanes.threads, "camera_hz": rate}
     environment |= {"rounds": rounds, "frames": frames, "quick": quick}
     environment["others_cores"] = others_cores = others.cores()
     if others_cores > _QUIET_CORES:
         typer.echo(f"other processes kept {others_cores} cores busy: these figures say little", err=True)
-    if json_file is not None:
-        json_file.write_text(json.dumps({"figures": figures, "environment": environment}, indent=2) + "\n")
+    write_figures(json_file, figures, environment)
 
 
 def figures_of(blocks: Sequence[Block]) -> Figures:
@@ -238,13 +231,6 @@ class _Camera:
 def _pictures() -> list[NDArray[np.uint8]]:
     scene = ConveyorScene(width_px=1280, height_px=720, seed=1)
     return [scene.render(number * 10) for number in range(_PICTURES)]
-
-
-def _print(figures: Figures) -> None:
-    table = Table("figure", "value", title=f"a shadow's price, {time.strftime('%Y-%m-%d %H:%M')}")
-    for name, value in figures.items():
-        table.add_row(name, f"{value:g}")
-    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -9,14 +9,11 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 from statistics import median, quantiles
-from typing import Annotated, Final
+from typing import Final
 
 import typer
 from joserfc.jwk import OKPKey
-from rich.console import Console
-from rich.table import Table
 
 from agent.adapters.signing import JwsVerifier, TrustedKey
 from agent.adapters.system.clock import SystemClock
@@ -24,6 +21,7 @@ from agent.contract.documents import MAX_BYTES
 from agent.domain.stamp import Stamp, rfc3339
 from agent.fleet.signing import sign
 from benchmarks.environment import OtherLoad, describe_machine
+from benchmarks.plain import JsonFile, Quick, print_figures, write_figures
 
 _DOCUMENTS: Final = 2_000
 _ROUNDS: Final = 7
@@ -53,12 +51,8 @@ class _SyncedClock(SystemClock):
 
 
 def main(
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write figures and environment.", metavar="FILE")
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Short: shows that it works, measures little.")
-    ] = False,
+    json_file: JsonFile = None,
+    quick: Quick = False,
 ) -> None:
     """Measure, print a table to stdout, and write the figures where --json says."""
     environment = describe_machine()
@@ -69,13 +63,9 @@ def main(
     for size, zones in _ZONES.items():
         figures |= _times(size, key, zones=zones, documents=documents)
     figures |= _memory(_public(key), rounds=rounds)
-    table = Table("figure", "value", title="what signed control costs")
-    for name, value in figures.items():
-        table.add_row(name, f"{value:g}")
-    Console().print(table)
+    print_figures(figures)
     environment |= {"quick": quick, "others_cores": others.cores()}
-    if json_file is not None:
-        json_file.write_text(json.dumps({"figures": figures, "environment": environment}, indent=2) + "\n")
+    write_figures(json_file, figures, environment)
 
 
 def _times(size: str, key: OKPKey, *, zones: int, documents: int) -> dict[str, float]:

@@ -4,7 +4,6 @@ Sequences of people are rendered as boxes with known truth: they cross, hide one
 in; the detector misses a tenth of them, finds some that are not there, and is unsure of who is half hidden.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,6 @@ from typing import Annotated, Any, Final
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from agent.contract.policy import Policy
 from agent.domain.detections import Detections
@@ -28,6 +25,7 @@ from agent.ports import ModelFacts
 from agent.vision.tracking import UNTRACKED, ByteTracker, TrackingRules
 from benchmarks.environment import OtherLoad, describe_machine
 from benchmarks.identity import Identity
+from benchmarks.plain import JsonFile, Quick, print_figures, write_figures
 from benchmarks.tracking_picture import draw
 from benchmarks.walkers import WIDTH, Detector, Moment, sequence
 
@@ -65,12 +63,8 @@ SCENARIOS: Final = (
 
 
 def main(
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write figures and environment.", metavar="FILE")
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Short: shows that it works, measures little.")
-    ] = False,
+    json_file: JsonFile = None,
+    quick: Quick = False,
     picture: Annotated[
         Path | None,
         typer.Option(help="Measure nothing; draw half a minute as SVG.", metavar="FILE"),
@@ -86,13 +80,12 @@ def main(
     for scenario in SCENARIOS:
         figures |= identities(scenario, seeds, duration_s)
     figures |= costs(rounds=2 if quick else 10)
-    _print(figures)
+    print_figures(figures)
     environment |= {"sequences": len(seeds), "seconds_each": duration_s, "objects": _OBJECTS, "quick": quick}
     environment["others_cores"] = others_cores = others.cores()
     if others_cores > _QUIET_CORES:
         typer.echo(f"other processes kept {others_cores} cores busy: times are longer for it", err=True)
-    if json_file is not None:
-        json_file.write_text(json.dumps({"figures": figures, "environment": environment}, indent=2) + "\n")
+    write_figures(json_file, figures, environment)
 
 
 def identities(scenario: Scenario, seeds: Sequence[int], duration_s: float) -> dict[str, float]:
@@ -208,14 +201,6 @@ _FACTS: Final = ModelFacts(
 
 def _median_us(measure: Callable[[], list[float]], rounds: int) -> float:
     return round(median(median(measure()) for _ in range(rounds)), 1)
-
-
-def _print(figures: dict[str, float]) -> None:
-    table = Table("figure", "value")
-    table.columns[1].justify = "right"
-    for name, value in figures.items():
-        table.add_row(name, f"{value:g}")
-    Console().print(table)
 
 
 if __name__ == "__main__":

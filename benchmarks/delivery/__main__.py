@@ -3,7 +3,6 @@
 docs/benchmarks.md says how to read what it prints.
 """
 
-import json
 import sys
 import tempfile
 from itertools import count
@@ -21,6 +20,7 @@ from benchmarks.delivery.rounds import DeliveryBench
 from benchmarks.delivery.tasks import BODY, WINDOW
 from benchmarks.environment import OtherLoad, describe_machine
 from benchmarks.figures import Figure
+from benchmarks.plain import JsonFile, Quick, write_figures
 from benchmarks.progress import progress_bar
 from benchmarks.tables import environment_table, figures_table
 
@@ -36,12 +36,8 @@ _WIDTH: Final = 110
 
 def main(
     *,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write figures and environment.", metavar="FILE")
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="One small round: shows that all works, measures little.")
-    ] = False,
+    json_file: JsonFile = None,
+    quick: Quick = False,
     rounds: Annotated[
         int | None, typer.Option(min=1, help=f"How often everything is measured. [default: {_ROUNDS}]")
     ] = None,
@@ -84,9 +80,7 @@ def main(
         typer.echo(f"{environment['disk']} is memory: no disk was measured; give --folder", err=True)
     if others_cores > _QUIET_CORES:
         typer.echo(f"other processes kept {others_cores} cores busy: these figures say little", err=True)
-    if json_file is not None:
-        numbers = {figure.name: figure.value for figure in figures}
-        json_file.write_text(json.dumps({"figures": numbers, "environment": environment}, indent=2) + "\n")
+    write_figures(json_file, {figure.name: figure.value for figure in figures}, environment)
 
 
 def _measure(
