@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from typing import Final
 import pytest
 
 from tests.fleet_lab.fleet import Fleet
-from tests.fleet_lab.versions import REPOSITORY, blind, grown, make_release
+from tests.fleet_lab.packages import offer, package_file, purge
+from tests.fleet_lab.versions import REPOSITORY, Patch, blind, grown, make_release, picky
 from tools.fleet_lab.lab import Lab
 from tools.fleet_lab.place import why_not
 
@@ -20,6 +22,7 @@ FIRST: Final = "0.1.1"
 GOOD: Final = "0.1.2"
 BLIND: Final = "0.1.3"
 GROWN: Final = "0.1.4"
+PICKY: Final = "0.1.5"
 
 _FLEET: Final = pytest.StashKey[Fleet]()
 
@@ -33,15 +36,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture
-def site(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """How site.yml is called."""
+def site(request: pytest.FixtureRequest, fleet: Fleet) -> tuple[str, ...]:
+    """How site.yml is called: the whole of it on a host that has neither mosquitto nor Prometheus."""
     unaudited = ("-e", "nanofleet_accept_unaudited=true")
-    return (*unaudited, "--skip-tags", "observe") if request.config.getoption("--bounded") else unaudited
+    if request.config.getoption("--bounded"):
+        return (*unaudited, "--skip-tags", "observe")
+    file = package_file(fleet.lab.host("broker-1"), "mosquitto")
+    return (*unaudited, "-e", json.dumps({"nanofleet_broker_package_files": [str(file)]}))
 
 
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Fleet]:
-    """Three bare nodes and a bare broker host, and four releases to bring to them."""
+    """Three bare nodes and a bare broker host, and the releases to bring to them."""
     if why := why_not():
         pytest.skip(f"no lab on this machine: {why}")
     folder = tmp_path_factory.mktemp("fleet")
@@ -55,14 +61,23 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     try:
         with ThreadPoolExecutor(2) as pool:
             hosts = pool.submit(lab.up)
-            for version, patch in ((FIRST, None), (GOOD, None), (BLIND, blind), (GROWN, grown)):
+            for version, patch in _releases(bounded=request.config.getoption("--bounded")).items():
                 make_release(version, out=out, sources=folder / "sources", patch=patch)
             hosts.result()
+        if not request.config.getoption("--bounded"):
+            for package in ("mosquitto", "prometheus"):
+                purge(lab.host("broker-1"), package)
+            offer(lab.host("broker-1"), "prometheus")
         yield made
     finally:
         if made.recorder is not None:
             made.recorder.__exit__()
         lab.down()
+
+
+def _releases(*, bounded: bool) -> dict[str, Patch | None]:
+    story: dict[str, Patch | None] = {FIRST: None, GOOD: None, BLIND: blind, GROWN: grown}
+    return story if bounded else story | {PICKY: picky}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

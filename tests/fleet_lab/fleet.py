@@ -7,9 +7,12 @@ import os
 import re
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+
+import psutil
 
 from tests.fleet_lab.recorder import Recorder
 from tests.fleet_lab.versions import REPOSITORY
@@ -85,6 +88,14 @@ class Fleet:
             text=True,
         )
 
+    def kill(self, process: subprocess.Popen[str]) -> None:
+        """End a playbook that was started, and all of its workers, as a loss of power would."""
+        parent = psutil.Process(process.pid)
+        for each in [parent, *parent.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        process.communicate(timeout=_TIMEOUT_S)
+
     def play(self, playbook: str, *options: str, version: str = "", label: str = "") -> Play:
         """Run a playbook to its end."""
         began = time.monotonic()
@@ -135,6 +146,11 @@ class Fleet:
         """What nodes report, by name."""
         nodes = self.ask("get", *(f"lab/{name}" for name in names))["nodes"]
         return {name: nodes[f"lab/{name}"] for name in names}
+
+    def retry_list(self) -> list[str]:
+        """Whom the last rollout has missed, as it wrote that down."""
+        file = self.lab.place.inventory / "retry.txt"
+        return file.read_text().split() if file.exists() else []
 
     def versions(self, *names: str) -> dict[str, str]:
         """Which version of the agent each node reports."""

@@ -53,6 +53,21 @@ def blind(tree: Path) -> None:
     )
 
 
+def picky(tree: Path) -> None:
+    """As blind, but on nano-2 only: the canary has nothing to tell of it."""
+    _replace(
+        tree / "agent/adapters/cameras/synthetic.py",
+        r"        width_px, height_px = self\._size_px\n",
+        """\
+        import socket
+
+        if socket.gethostname() == "nano-2":
+            raise OSError("this version cannot see here")
+        width_px, height_px = self._size_px
+""",
+    )
+
+
 def grown(tree: Path) -> None:
     """Its outbox has a column more than the version before knows."""
     _replace(

@@ -14,10 +14,10 @@ from tools.fleet_lab.place import ROOT, LabError
 RELEASE: Final = "bookworm"
 PACKAGES: Final = (
     *("systemd", "systemd-sysv", "dbus", "udev", "openssh-server", "python3", "sudo", "iproute2"),
-    *("ca-certificates", "openssl", "procps", "mosquitto", "prometheus"),
+    *("ca-certificates", "openssl", "procps", "mosquitto", "prometheus", "python3-apt"),
 )
-"""Minimal, but for mosquitto and prometheus: these hosts have no package source to take them from. There is
-neither pip nor venv for their Python."""
+"""Minimal, but for mosquitto, prometheus and what Ansible needs for apt: these hosts have no package source
+to take them from. There is neither pip nor venv for their Python."""
 
 USER: Final = "keeper"
 """Who comes in by ssh; everything else he does by sudo."""
