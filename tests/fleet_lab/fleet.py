@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
+import yaml
 
 from tests.fleet_lab.recorder import Recorder
 from tests.fleet_lab.versions import REPOSITORY
@@ -119,6 +120,12 @@ class Fleet:
             unreachable={host: int(unreachable) for host, _, _, unreachable, _ in rows},
             failed={host: int(failed) for host, _, _, _, failed in rows},
         )
+
+    def variables(self, name: str) -> dict[str, Any]:
+        """What the inventory says of one node."""
+        text = (self.lab.place.inventory / "hosts.yml").read_text()
+        mine: dict[str, Any] = yaml.safe_load(text)["all"]["children"]["nodes"]["hosts"][name]
+        return mine
 
     def ask(self, *arguments: str) -> dict[str, Any]:
         """What `nanofleet fleet …` says, as JSON."""

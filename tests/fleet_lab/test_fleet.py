@@ -23,6 +23,8 @@ from tests.fleet_lab.looking import (
     speak,
 )
 from tests.fleet_lab.recorder import Recorder
+from tests.fleet_lab.remains import half_a_release, half_an_interpreter
+from tests.fleet_lab.versions import blind, make_release
 from tests.polling import until_blocking
 from tools.fleet_lab.inventory import WATCHWORD
 
@@ -39,6 +41,7 @@ UNAUDITED = ("-e", "nanofleet_accept_unaudited=true")
 
 
 def test_first_run_takes_bare_machines_to_detections(fleet: Fleet, site: tuple[str, ...]) -> None:
+    half_an_interpreter(fleet.lab.host("nano-3"), fleet.variables("nano-3")["nanofleet_python_sha256"])
     done = fleet.play("site.yml", *site, version=FIRST, label="site.yml on bare machines")
     assert done.status == 0, done.told
     fleet.recorder = Recorder(fleet.folder, broker=fleet.broker, pki=fleet.pki).__enter__()
@@ -90,11 +93,27 @@ def test_an_agent_that_is_older_than_what_it_runs_by_is_found(fleet: Fleet) -> N
 
 
 def test_a_good_version_goes_to_all(fleet: Fleet) -> None:
+    half_a_release(fleet.lab.host("nano-2"), GOOD)
     done = fleet.play("rollout.yml", *QUICK_SOAK, version=GOOD, label="rollout.yml of a good version")
     assert done.status == 0, done.told
     assert fleet.versions(*NODES) == dict.fromkeys(NODES, GOOD)
     script = (ANSIBLE / "roles/agent/files/older.py").read_text()
     assert fleet.lab.host("nano-2").run("sudo", "python3", "-c", script).stdout == ""
+
+
+@pytest.mark.slow
+def test_another_content_under_the_same_version_is_refused(fleet: Fleet, tmp_path: Path) -> None:
+    other = make_release(GOOD, out=tmp_path / "release", sources=tmp_path / "sources", patch=blind)
+    before = fleet.reported(*NODES)
+    done = fleet.play(
+        *("rollout.yml", *QUICK_SOAK, "-e", f"nanofleet_release_dir={other}"),
+        label="rollout.yml of another content under the same version",
+    )
+    assert done.status != 0, done.told
+    assert f"has {GOOD} already, made of" in done.output, done.told
+    assert {name: told["state"]["session"] for name, told in fleet.reported(*NODES).items()} == {
+        name: told["state"]["session"] for name, told in before.items()
+    }
 
 
 def test_a_version_that_fails_its_gate_is_put_back_and_goes_no_further(fleet: Fleet) -> None:
