@@ -48,8 +48,8 @@ def test_matrix_names_each_release_once() -> None:
 @each_row
 def test_row_says_all_and_nothing_else(row: dict[str, Any]) -> None:
     assert set(row) == set(COLUMNS)
-    assert row["how"] in {"native", "container", "refused"}
-    assert row["tested"] in {"never", "stand-in"}
+    assert row["how"] in {"native", "container"}
+    assert row["tested"] == "never"
     assert set(row["onnxruntime"]) <= {"cpu", "wheel"}  # `gpu` is for x86-64
 
 

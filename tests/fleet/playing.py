@@ -15,7 +15,7 @@ import yaml
 from tests.fleet.roles import ANSIBLE, REPOSITORY
 
 _PLAYER: Final = REPOSITORY / ".venv-ansible/bin/ansible-playbook"
-_TIMEOUT_S: Final = 240
+_TIMEOUT_S: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
