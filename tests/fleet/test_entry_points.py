@@ -23,6 +23,8 @@ WRONG: Final = {
     ("observe", "node"): {"nanofleet_observe_metrics_port": "https"},
 }
 """By role and entry point, a value that none of its tasks could use."""
+FITTING: Final = {"nanofleet_waves": [1, "30%"], "nanofleet_gate_wait_s": "20", "nanofleet_gate_steady_s": 5}
+"""As a person writes them, and `-e` hands them on."""
 
 
 def includes(tasks: Any) -> Iterator[tuple[str, str]]:
@@ -75,7 +77,7 @@ def test_each_entry_point_takes_what_fits_and_refuses_what_does_not(stand_ins: P
             "block": [
                 {
                     "ansible.builtin.include_role": {"name": role, "tasks_from": entry},
-                    "vars": wrong if given else {},
+                    "vars": wrong if given else FITTING,
                 }
             ],
             "rescue": [{"ansible.builtin.debug": {"msg": "on to the next"}}],
