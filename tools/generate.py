@@ -83,8 +83,8 @@ def generated() -> dict[Path, str]:
         [_POLICY_HEAD, *_reference(schema_of(PolicyDocument))]
     )
     files[Path("docs/reference/model.md")] = "\n".join([_MODEL_HEAD, *_reference(schema_of(ModelCard))])
-    head = (REPOSITORY / SPECS).read_text(encoding="utf-8")
-    files[SPECS] = with_settings(head, schema_of(Settings))
+    specs = (REPOSITORY / SPECS).read_text(encoding="utf-8")
+    files[SPECS] = with_settings(specs, schema_of(Settings))
     return files
 
 

@@ -1,4 +1,4 @@
-"""What the role `agent` says of the agent's settings: the end of its argument_specs, made from the model."""
+"""What the role `agent` says of the agent's settings: a part of its argument_specs, made from the model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from agent.contract.schema_walk import Schema, resolve
 
 SPECS: Final = Path("deploy/ansible/roles/agent/meta/argument_specs.yml")
 MARK: Final = "      # From here on made from the agent's settings model by `make generate`.\n"
+END: Final = "      # Up to here.\n"
 
 IDENTITY: Final = frozenset({"site", "node", "secrets"})
 """Settings that have variables of their own: nanofleet_site, nanofleet_node, nanofleet_secrets."""
@@ -19,9 +20,10 @@ IDENTITY: Final = frozenset({"site", "node", "secrets"})
 _TYPES: Final = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "object": "dict"}
 
 
-def with_settings(head: str, settings: Schema) -> str:
-    """`head`, the specs as far as a person wrote them, with `nanofleet_settings` after the mark."""
-    written, _, _ = head.partition(MARK)
+def with_settings(specs: str, settings: Schema) -> str:
+    """`specs` with `nanofleet_settings` made anew between the marks; the rest a person wrote."""
+    before, _, rest = specs.partition(MARK)
+    _, _, after = rest.partition(END)
     spec = {
         "nanofleet_settings": {
             "type": "dict",
@@ -34,7 +36,8 @@ def with_settings(head: str, settings: Schema) -> str:
         }
     }
     text = yaml.dump(spec, Dumper=_Indented, sort_keys=False, allow_unicode=True, width=90)
-    return written + MARK + "".join(f"      {line}\n" if line else "\n" for line in text.splitlines())
+    made = "".join(f"      {line}\n" if line else "\n" for line in text.splitlines())
+    return before + MARK + made + END + after
 
 
 class _Indented(yaml.SafeDumper):

@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 from agent.contract.policy import Policy
+from agent.contract.schemas import schema_of
 from agent.settings.model import Settings
 from tools.generate import REPOSITORY, generated, stale
-from tools.role_settings import SPECS
+from tools.role_settings import END, MARK, SPECS, with_settings
 
 
 def test_schemas_and_references_are_what_the_models_say() -> None:
@@ -34,3 +35,11 @@ def test_references_name_every_key() -> None:
     assert all(f"| `{key}` |" in policy for key in Policy.model_fields)
     assert "## policy.sources.NAME, kind rtsp" in policy
     assert '| `transport` | tcp or udp | `"tcp"` |' in policy
+
+
+def test_what_a_person_wrote_around_the_generated_settings_stays() -> None:
+    made = with_settings(f"before\n{MARK}      of old\n{END}after\n", schema_of(Settings))
+    assert made.startswith(f"before\n{MARK}      nanofleet_settings:\n")
+    assert made.endswith(f"{END}after\n")
+    assert "of old" not in made
+    assert with_settings(made, schema_of(Settings)) == made

@@ -1,4 +1,4 @@
-"""Filters of the roles: settings as TOML, and what a policy's sources need of a machine."""
+"""Filters of the roles: settings as TOML, a policy's devices, nodes as `nanofleet fleet` takes them."""
 
 from __future__ import annotations
 
