@@ -50,6 +50,7 @@ def test_what_has_no_dates_is_refused(filters: ModuleType) -> None:
 def test_ansible_finds_each_filter(filters: ModuleType) -> None:
     assert set(filters.FilterModule().filters()) == {
         "life_left",
+        "life_days",
         "alt_names",
         "in_force",
         "repeated",
@@ -61,6 +62,8 @@ def test_ansible_finds_each_filter(filters: ModuleType) -> None:
         "revoked",
         "readmitted",
         "revocations",
+        "systemd_word",
+        "systemd_path",
     }
 
 
