@@ -31,7 +31,7 @@ options:
   key:
     type: str
     description:
-      - The same as text. With C(ansible_pipelining) it touches no disk; else Ansible writes it into the module's file.
+      - The same as text. It touches no disk with C(ansible_pipelining); else it stands in the module's file.
   websocket: {type: bool, default: false, description: Only shake hands, by WebSocket.}
   echo_topic: {type: str, description: "Subscribe here, publish here, and wait for it."}
   stay_s: {type: int, default: 0, description: Stay so long, and fail if the session is ended meanwhile.}
