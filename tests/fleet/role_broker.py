@@ -59,8 +59,8 @@ def revocation_list(
 class RoleBroker(Mosquitto):
     """Configured by the role; `values` are what Ansible would have made of an inventory."""
 
-    def __init__(self, folder: Path, **values: Any) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, *, authority: Authority | None = None, **values: Any) -> None:
+        super().__init__(folder, authority=authority)
         self.etc = folder / "etc"
         self.etc.mkdir()
         self.websocket_port = free_port()
@@ -96,6 +96,11 @@ class RoleBroker(Mosquitto):
         self._values |= values
         values = self._values | {"__nanofleet_broker_let_in": self._values["nanofleet_broker_clients"]}
         (self.etc / "acl").write_text(render("broker", "acl.j2", values))
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def reload(self) -> None:
         """As systemctl reload does; returns when it has been."""

@@ -43,11 +43,9 @@ def options(role: str) -> dict[str, Any]:
     return found
 
 
-def filters() -> ModuleType:
-    """The roles' filters, as Ansible loads them."""
-    spec = importlib.util.spec_from_file_location(
-        "nanofleet_filters", ANSIBLE / "filter_plugins/nanofleet.py"
-    )
+def filters(name: str = "nanofleet") -> ModuleType:
+    """The roles' filters of one file, as Ansible loads them."""
+    spec = importlib.util.spec_from_file_location(f"{name}_filters", ANSIBLE / f"filter_plugins/{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

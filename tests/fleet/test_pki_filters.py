@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib.util
-from pathlib import Path
 from types import ModuleType
-from typing import Final
 
 import pytest
 
-_FILE: Final = Path(__file__).resolve().parents[2] / "deploy/ansible/filter_plugins/nanofleet_pki.py"
+from tests.fleet import roles
 
 
 @pytest.fixture(scope="module")
 def filters() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("nanofleet_pki_filters", _FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_examples_hold(filters: ModuleType) -> None:
-    assert doctest.testmod(filters).failed == 0
+    return roles.filters("nanofleet_pki")
 
 
 @pytest.mark.parametrize(
@@ -50,6 +37,7 @@ def test_what_has_no_dates_is_refused(filters: ModuleType) -> None:
 def test_ansible_finds_each_filter(filters: ModuleType) -> None:
     assert set(filters.FilterModule().filters()) == {
         "life_left",
+        "life_days",
         "alt_names",
         "in_force",
         "repeated",
@@ -61,6 +49,8 @@ def test_ansible_finds_each_filter(filters: ModuleType) -> None:
         "revoked",
         "readmitted",
         "revocations",
+        "systemd_word",
+        "systemd_path",
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import re
 import subprocess
@@ -44,6 +45,13 @@ UNIT: Final[dict[str, Any]] = {
     "__nanofleet_credentials": True,
     "__nanofleet_all_devices": [],
 }
+
+
+@pytest.mark.parametrize("name", ["nanofleet", "nanofleet_gate", "nanofleet_pki"])
+def test_what_the_filters_say_of_themselves_holds(name: str) -> None:
+    tried = doctest.testmod(filters(name))
+    assert tried.attempted > 3
+    assert tried.failed == 0
 
 
 @given(_TABLES)

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 import yaml
 
-REPOSITORY: Final = Path(__file__).resolve().parents[2]
-ANSIBLE: Final = REPOSITORY / "deploy/ansible"
-_PLAYER: Final = REPOSITORY / ".venv-ansible/bin/ansible-playbook"
+from tests.fleet.role_pki import (
+    ANSIBLE,
+    OWN,
+    PASSPHRASE,
+    PLAYER,
+    play,
+    request,
+    require_ansible,
+    role,
+    signing,
+    surroundings,
+)
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-PASSPHRASE: Final = "not to be seen anywhere"
-
-OWN: Final = {
-    "subject": "CN = nano-1",
-    "asked": "basicConstraints = critical, CA:FALSE\nkeyUsage = critical, digitalSignature\n"
-    "extendedKeyUsage = clientAuth",
-}
 FORGED: Final[Mapping[str, Mapping[str, str]]] = {
     "another name": {"subject": "CN = nano-2"},
     "two names": {"subject": "0.CN = nano-1\n1.CN = nano-2"},
@@ -36,72 +38,6 @@ FORGED: Final[Mapping[str, Mapping[str, str]]] = {
     "nothing": {"asked": "basicConstraints = CA:FALSE"},
     "a weak key": {"curve": "prime192v1"},
 }
-
-
-def request(folder: Path, *, subject: str, asked: str, curve: str = "prime256v1") -> str:
-    """A request as a host makes it, PEM."""
-    settings = folder / "request.cnf"
-    settings.write_text(
-        f"[req]\nprompt = no\ndistinguished_name = name\nreq_extensions = asked\n[name]\n{subject}\n"
-        f"[asked]\n{asked}\n"
-    )
-    command = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", f"ec_paramgen_curve:{curve}", "-nodes"]
-    command += ["-keyout", str(folder / "key.pem"), "-config", str(settings)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
-
-
-def require_ansible() -> None:
-    """Skips (in CI: fails) without .venv-ansible."""
-    if not _PLAYER.exists():
-        lacking = "this machine lacks: .venv-ansible (make venv-ansible)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(lacking)
-        pytest.skip(lacking)
-
-
-def play(folder: Path, tasks: list[dict[str, Any]], **variables: Any) -> str:
-    """What the playbook printed, told in every detail."""
-    require_ansible()
-    book = folder / "play.yml"
-    told = {
-        "nanofleet_pki_dir": str(folder / "pki"),
-        "nanofleet_pki_ca_passphrase": PASSPHRASE,
-        "nanofleet_pki_clients": ["controller"],
-        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-    }
-    head = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": told | variables}
-    book.write_text(yaml.safe_dump([{**head, "tasks": tasks}]))
-    environment = {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
-        "ANSIBLE_ROLES_PATH": str(ANSIBLE / "roles"),
-        "ANSIBLE_FILTER_PLUGINS": str(ANSIBLE / "filter_plugins"),
-        "ANSIBLE_LIBRARY": str(ANSIBLE / "library"),
-        "ANSIBLE_NOCOLOR": "1",
-    }
-    command = [str(_PLAYER), "-vvv", "-i", "localhost,", str(book)]
-    done = subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=240, check=False
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said[-3000:]
-    return said
-
-
-def role(tasks_from: str, **variables: Any) -> dict[str, Any]:
-    include = {"ansible.builtin.include_role": {"name": "pki", "tasks_from": tasks_from}}
-    return {"name": f"Run {tasks_from}", **include, **({"vars": variables} if variables else {})}
-
-
-def signing(pem: str) -> dict[str, Any]:
-    return role(
-        "sign.yml",
-        __nanofleet_pki_request=pem,
-        __nanofleet_pki_subject="nano-1",
-        __nanofleet_pki_purpose="client",
-        __nanofleet_pki_san=[],
-        __nanofleet_pki_for="180d",
-    )
 
 
 def test_a_request_for_anything_but_its_own_name_and_purpose_is_not_signed(tmp_path: Path) -> None:
@@ -149,6 +85,23 @@ def test_what_was_issued_to_a_name_is_revoked_all_of_it_and_once(tmp_path: Path)
         assert holds or "certificate revoked" in done.stderr
 
 
+@pytest.mark.parametrize("life", ["364d23h", "two years"])
+def test_a_revocation_list_of_less_than_a_year_is_refused_before_anything_is_made(
+    tmp_path: Path, life: str
+) -> None:
+    told = f"nanofleet_pki_crl_life is {life}, and must be 365d or more"
+    gone = [{"name": "nano-1", "site": "plant"}]
+    for tasks in (role("preflight.yml"), role("revoke.yml", __nanofleet_pki_gone=gone)):
+        said = play(tmp_path, [tasks], fails=True, nanofleet_pki_crl_life=life)
+        assert told in said
+    assert not (tmp_path / "pki").exists()
+
+
+@pytest.mark.parametrize("life", ["365d", "52w1d"])
+def test_a_revocation_list_of_a_year_is_taken(tmp_path: Path, life: str) -> None:
+    play(tmp_path, [role("preflight.yml")], nanofleet_pki_crl_life=life, nanofleet_pki_name="nano-1")
+
+
 def playbook(folder: Path, name: str, *options: str) -> str:
     """What a playbook printed over two nodes that nobody can reach; box-1 carries the node nano-1."""
     require_ansible()
@@ -160,16 +113,9 @@ def playbook(folder: Path, name: str, *options: str) -> str:
     }
     inventory = folder / "hosts.yml"
     inventory.write_text(yaml.safe_dump({"all": {"children": groups}}))
-    environment = {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
-        "ANSIBLE_NOCOLOR": "1",
-        "ANSIBLE_SSH_RETRIES": "0",
-        "COLUMNS": "400",
-    }
-    command = [str(_PLAYER), "-i", str(inventory), name, *options]
+    command = [str(PLAYER), "-i", str(inventory), name, *options]
     done = subprocess.run(
-        command, env=environment, cwd=ANSIBLE, capture_output=True, text=True, timeout=240, check=False
+        command, env=surroundings(), cwd=ANSIBLE, capture_output=True, text=True, timeout=240, check=False
     )
     return done.stdout + done.stderr
 

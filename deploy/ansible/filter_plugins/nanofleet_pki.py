@@ -1,4 +1,4 @@
-"""Filters of the roles pki and broker: lives of certificates, names, and who was locked out."""
+"""Filters of the roles pki and broker: lives, names, who was locked out, words for systemd."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from typing import Any, Final
 _FORMAT: Final = "%Y%m%d%H%M%SZ"
 _WRITTEN: Final = "%Y-%m-%dT%H:%M:%SZ"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+_LIFE: Final = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+"""Source: community.crypto, relative times."""
+_UNITS_S: Final = (7 * 86400, 86400, 3600, 60, 1)
+_SYSTEMD: Final = {"\\": r"\\", '"': r"\"", "%": "%%", "$": "$$", "\n": r"\n", "\t": r"\t"}
+"""Source: systemd.syntax(7), quoting; systemd.unit(5), specifiers; systemd.service(5), command lines."""
 _PAIRS: Final = (("not_before", "not_after"), ("last_update", "next_update"))
 
 
@@ -21,6 +26,7 @@ class FilterModule:
         """The filters by the names that templates use."""
         return {
             "life_left": life_left,
+            "life_days": life_days,
             "alt_names": alt_names,
             "in_force": in_force,
             "repeated": repeated,
@@ -32,6 +38,8 @@ class FilterModule:
             "revoked": revoked,
             "readmitted": readmitted,
             "revocations": revocations,
+            "systemd_word": systemd_word,
+            "systemd_path": systemd_path,
         }
 
 
@@ -48,6 +56,20 @@ def life_left(info: Mapping[str, Any], now: str | None = None) -> float:
             begin, end = _moment(info[begin_key]), _moment(info[end_key])
             return (end - _moment(now)) / (end - begin)
     raise ValueError("neither a certificate nor a revocation list: it has no dates")
+
+
+def life_days(text: str) -> float:
+    """How many days a life is that was written as a number and w, d, h, m or s; 0 for anything else.
+
+    >>> life_days("730d"), life_days("1w12h"), life_days("two years")
+    (730.0, 7.5, 0.0)
+    """
+    found = _LIFE.fullmatch(text)
+    if found is None:
+        return 0.0
+    return (
+        sum(int(count or 0) * unit_s for count, unit_s in zip(found.groups(), _UNITS_S, strict=True)) / 86400
+    )
 
 
 def alt_names(names: Iterable[str]) -> list[str]:
@@ -208,6 +230,24 @@ def revocations(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
         for entry in entries
         for serial in entry["serials"]
     ]
+
+
+def systemd_word(text: str) -> str:
+    """One argument of a command in a unit: a % is no specifier in it, a $ no variable, a blank no end.
+
+    >>> print(systemd_word('50 % of $HOME'))
+    "50 %% of $$HOME"
+    """
+    return '"' + "".join(_SYSTEMD.get(letter, letter) for letter in text) + '"'
+
+
+def systemd_path(text: str) -> str:
+    """A path that is a unit's whole setting, where nothing but a % has a meaning.
+
+    >>> systemd_path("/srv/50 %")
+    '/srv/50 %%'
+    """
+    return text.replace("%", "%%")
 
 
 def _serial(number: int) -> str:

@@ -1,0 +1,65 @@
+"""What collect.yml asks of a node, on this machine: it arrives closed, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.fleet.role_pki import as_root, play
+
+pytestmark = [pytest.mark.ansible, pytest.mark.slow, pytest.mark.timeout(300)]
+
+COLLECT: Final = {"ansible.builtin.include_role": {"name": "agent", "tasks_from": "collect.yml"}}
+
+
+def collect(folder: Path, *, fails: bool = False) -> str:
+    """Collect from this machine into `folder`/collected; its temporary files are in `folder`/tmp."""
+    places = {"TMPDIR": str(folder / "tmp"), "HOME": str(folder / "home")}
+    for place in places.values():
+        Path(place).mkdir()
+    more: dict[str, Any] = {
+        "__nanofleet_etc": str(folder / "etc"),
+        "nanofleet_collect_dir": str(folder / "collected"),
+        "nanofleet_collect_lines": 10,
+        "nanofleet_node": "nano-1",
+    }
+    options = ("-e", json.dumps(more))
+    return play(folder, [COLLECT], options=options, before=as_root(), environment=places, fails=fails)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    etc = tmp_path / "etc"
+    etc.mkdir()
+    (etc / "agent.toml").write_text("[broker]\n")
+    return etc
+
+
+def left(folder: Path) -> list[Path]:
+    return list((folder / "tmp").iterdir())
+
+
+def test_what_is_collected_is_closed_to_others_and_leaves_nothing_behind(
+    tmp_path: Path, settings: Path
+) -> None:
+    (settings / "policy.yaml").write_text("v: 1\n")
+    collect(tmp_path)
+    package = tmp_path / "collected/nano-1.tar.gz"
+    assert package.stat().st_mode & 0o777 == 0o600
+    assert package.parent.stat().st_mode & 0o777 == 0o700
+    with tarfile.open(package) as held:
+        assert {"agent.toml", "policy.yaml", "journal.txt", "unit.txt"} <= set(held.getnames())
+    assert left(tmp_path) == []
+
+
+@pytest.mark.usefixtures("settings")
+def test_a_collection_that_fails_leaves_nothing_behind_either(tmp_path: Path) -> None:
+    said = collect(tmp_path, fails=True)
+    assert f"Source {tmp_path}/etc/policy.yaml not found" in said
+    assert f"Source {tmp_path}/etc/agent.toml" not in said
+    assert left(tmp_path) == []
+    assert not (tmp_path / "collected").exists()
