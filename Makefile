@@ -1,9 +1,10 @@
 # What a person, and CI, calls. The work is in tools/; this says in which order.
 # Variables: PYTHON (which interpreter), FOR (seconds of the demo), ARGS (passed on), UPGRADE (of locks),
-# SECONDS (of fuzz), QUICK (short forms of faults), JOBS (faults at once: they mostly wait).
+# SECONDS (of fuzz), QUICK (short forms of faults), JOBS (faults at once: they mostly wait), LAB (its name).
 
 SHELL = /bin/sh
 BIN = .venv/bin
+LAB = lab
 
 .DEFAULT_GOAL = help
 .PHONY: help venv venv-demo venv-ansible venv-release demo test check faults fuzz fleet-lab fleet-lab-down fleet-test lint lint-ansible bench bench-delivery generate lock wheels-aarch64 release clean
@@ -40,13 +41,13 @@ fuzz: venv ## Send a node hostile documents for 2 minutes; SECONDS=10, or ARGS="
 	$(BIN)/python -m tools.fuzz_control $(if $(findstring --cases,$(ARGS)),,--seconds $(or $(SECONDS),120)) $(ARGS)
 
 fleet-lab: venv venv-ansible venv-release ## Bring up three nodes and a broker host, and run site.yml against them; make fleet-lab-down ends it
-	$(BIN)/python -m tools.fleet_lab up
+	$(BIN)/python -m tools.fleet_lab up --name $(LAB)
 	$(BIN)/python -m tools.release --target cp311-$$(uname -m) --unaudited
-	cd deploy/ansible && ../../.venv-ansible/bin/ansible-playbook -i ../../build/fleet-lab/lab/inventory site.yml \
+	cd deploy/ansible && ../../.venv-ansible/bin/ansible-playbook -i ../../build/fleet-lab/$(LAB)/inventory site.yml \
 		-e nanofleet_accept_unaudited=true $(ARGS)
 
 fleet-lab-down: venv ## Take the lab away
-	$(BIN)/python -m tools.fleet_lab down
+	$(BIN)/python -m tools.fleet_lab down --name $(LAB)
 
 fleet-test: venv venv-ansible venv-release ## Tell the story of a fleet on real hosts (root; 13 minutes); QUICK=1: 11
 	$(BIN)/python -m pytest tests/fleet_lab $(if $(QUICK),--bounded -m "fleet and not slow",-m fleet) $(ARGS)

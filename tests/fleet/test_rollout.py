@@ -47,6 +47,9 @@ _BACK: Final = """\
     state: link
     force: true
   register: __nanofleet_back
+- ansible.builtin.command: {cmd: "true"}
+  register: __nanofleet_older
+  changed_when: false
 """
 _COMMAND: Final = """\
 #!/usr/bin/env python3
@@ -128,14 +131,15 @@ class Folders:
         self.inventory.mkdir()
         (self.inventory / "hosts.yml").write_text(yaml.safe_dump(inventory))
 
-    def roll_out(
+    def run(
         self,
+        playbook: str,
         *options: str,
         bad: Mapping[str, list[str]] | None = None,
         unanswered: tuple[str, ...] = (),
         cannot_install: tuple[str, ...] = (),
     ) -> Ran:
-        """Run it; `bad`: by node, the releases under which its door sees nothing."""
+        """Run a playbook; `bad`: by node, the releases under which its door sees nothing."""
         (self.folder / "scenario.json").write_text(json.dumps({"bad": bad or {}, "unanswered": unanswered}))
         variables = {
             "__nanofleet_home": f"{self.folder}/hosts/{{{{ inventory_hostname }}}}",
@@ -143,12 +147,13 @@ class Folders:
             "nanofleet_release_dir": str(self.release),
             "nanofleet_command": str(self.command),
             "nanofleet_broker_host": "192.0.2.1",
+            "nanofleet_policy": {"v": 1, "version": 1, "policy": {}},
             "cannot_install": cannot_install,
         }
         done = subprocess.run(
             [
                 *(str(REPOSITORY / ".venv-ansible/bin/ansible-playbook"), "-i", str(self.inventory)),
-                *("rollout.yml", "-e", json.dumps(variables), *options),
+                *(playbook, "-e", json.dumps(variables), *options),
             ],
             cwd=self.playbooks,
             env={
@@ -165,13 +170,13 @@ class Folders:
         )
         return Ran(done.returncode, done.stdout + done.stderr)
 
-    def have_run(self, release: str, *names: str, accepted: str) -> None:
+    def have_run(self, release: str, *names: str, accepted: str, before: str = "") -> None:
         """As earlier runs may have left it."""
         for name in names:
             home = self.folder / "hosts" / name
             (home / "current").unlink()
             (home / "current").symlink_to(f"releases/{release}")
-            told = {"release": accepted, "before": "", "sources": ["door", "yard"]}
+            told = {"release": accepted, "before": before, "sources": ["door", "yard"]}
             (home / "accepted.json").write_text(json.dumps(told))
 
     @property
@@ -208,7 +213,7 @@ def on(release: str, *names: str) -> dict[str, str]:
 
 
 def test_all_get_a_release_that_is_well(fleet: Folders) -> None:
-    done = fleet.roll_out()
+    done = fleet.run("rollout.yml")
     assert done.status == 0, done.output[-3000:]
     assert fleet.runs == on(NEW, *NODES)
     assert fleet.accepted("d") == {"release": NEW, "before": OLD, "sources": ["door", "yard"]}
@@ -216,16 +221,16 @@ def test_all_get_a_release_that_is_well(fleet: Folders) -> None:
 
 
 def test_a_canary_that_fails_is_put_back_and_the_other_one_stays(fleet: Folders) -> None:
-    done = fleet.roll_out(bad={"b": [NEW]})
+    done = fleet.run("rollout.yml", bad={"b": [NEW]})
     assert done.status != 0
     assert fleet.runs == on(NEW, "a") | on(OLD, "b", "c", "d"), done.output[-3000:]
     assert "It is on 0.1.0, and reports well" in done.output
-    assert {"b", "c", "d"} <= set(fleet.to_catch_up)
+    assert sorted(fleet.to_catch_up) == ["b", "c", "d"]
 
 
 def test_a_broker_that_hangs_up_at_the_gate_has_all_of_the_wave_put_back(fleet: Folders) -> None:
-    done = fleet.roll_out(
-        "-e", "nanofleet_without_canaries=true", "--limit", "c,d", *ONE_WAVE, unanswered=(NEW,)
+    done = fleet.run(
+        "rollout.yml", "-e", "nanofleet_without_canaries=true", "--limit", "c,d", *ONE_WAVE, unanswered=(NEW,)
     )
     assert done.status != 0
     assert fleet.runs == on(OLD, *NODES), done.output[-3000:]
@@ -233,7 +238,7 @@ def test_a_broker_that_hangs_up_at_the_gate_has_all_of_the_wave_put_back(fleet: 
 
 
 def test_a_node_that_cannot_install_takes_nobody_of_its_wave_with_it(fleet: Folders) -> None:
-    done = fleet.roll_out(*ONE_WAVE, cannot_install=("c",))
+    done = fleet.run("rollout.yml", *ONE_WAVE, cannot_install=("c",))
     assert done.status != 0
     assert fleet.runs == on(NEW, "a", "b", "d") | on(OLD, "c"), done.output[-3000:]
     assert "c: its disk is full. It is on 0.1.0, and reports well" in done.output
@@ -242,16 +247,35 @@ def test_a_node_that_cannot_install_takes_nobody_of_its_wave_with_it(fleet: Fold
 def test_what_a_run_that_was_broken_off_has_left_is_no_measure(fleet: Folders) -> None:
     """The release sees nothing: of what runs now, the door need not be heard."""
     fleet.have_run(NEW, *CANARIES, accepted=OLD)
-    again = fleet.roll_out(bad={name: [NEW] for name in NODES})
+    again = fleet.run("rollout.yml", bad={name: [NEW] for name in NODES})
     assert again.status != 0
     assert fleet.runs == on(OLD, *NODES), again.output[-3000:]
 
 
 def test_nobody_gets_what_the_canaries_do_not_run(fleet: Folders) -> None:
-    refused = fleet.roll_out("--limit", "c")
+    refused = fleet.run("rollout.yml", "--limit", "c")
     assert refused.status != 0
     assert fleet.runs == on(OLD, *NODES)
     assert "plant/a, plant/b are canaries and do not report 0.2.0" in refused.output, refused.output[-3000:]
     fleet.have_run(NEW, *CANARIES, accepted=NEW)
-    assert fleet.roll_out("--limit", "c").status == 0
+    assert fleet.run("rollout.yml", "--limit", "c").status == 0
     assert fleet.runs == on(NEW, "a", "b", "c") | on(OLD, "d")
+
+
+def test_nodes_that_would_go_back_to_different_releases_stay(fleet: Folders) -> None:
+    """A rollout was halted: the canaries have the new one, the others never had."""
+    fleet.have_run(NEW, *CANARIES, accepted=NEW, before=OLD)
+    fleet.have_run(OLD, "c", "d", accepted=OLD, before="0.0.9")
+    done = fleet.run("rollback.yml")
+    assert done.status != 0
+    assert "a, b from 0.2.0 to 0.1.0; c, d from 0.1.0 to 0.0.9" in done.output, done.output[-3000:]
+    assert fleet.runs == on(NEW, "a", "b") | on(OLD, "c", "d")
+
+
+def test_back_without_asking_the_broker(fleet: Folders) -> None:
+    fleet.have_run(NEW, *NODES, accepted=NEW, before=OLD)
+    options = ("-e", "nanofleet_without_gate=true", *ONE_WAVE)
+    done = fleet.run("rollback.yml", *options, unanswered=(OLD, NEW))
+    assert done.status == 0, done.output[-3000:]
+    assert fleet.runs == on(OLD, *NODES)
+    assert fleet.accepted("d") == {"release": OLD, "before": NEW, "sources": ["door", "yard"]}

@@ -36,7 +36,7 @@ def _do(lab: Lab, options: argparse.Namespace) -> int:
     match options.action:
         case "up":
             began = time.monotonic()
-            lab.up(options.hosts.split(","))
+            lab.up(options.hosts.split(","), tell=_tell)
             print(f"up in {time.monotonic() - began:.1f} s: {', '.join(lab.hosts)}")
             print(f"inventory: {lab.place.inventory}")
         case "down":
@@ -51,6 +51,10 @@ def _do(lab: Lab, options: argparse.Namespace) -> int:
         case action:
             _ACTIONS[action][0](lab.host(options.host))
     return 0
+
+
+def _tell(step: str) -> None:
+    print(f"fleet lab: {step}", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -17,6 +17,10 @@ from tools.fleet_lab.place import LabError, Place, why_not
 
 HOSTS: Final = ("nano-1", "nano-2", "nano-3", "broker-1")
 _FIRST_NUMBER: Final = 11
+
+
+def _silently(_step: str) -> None:
+    pass
 
 
 class Lab:
@@ -32,14 +36,15 @@ class Lab:
         names = json.loads(roster.read_text()) if roster.exists() else []
         return {name: Host(self.place, name, _FIRST_NUMBER + number) for number, name in enumerate(names)}
 
-    def up(self, names: Sequence[str] = HOSTS) -> None:
-        """Bring up hosts of these names; what stands already is left as it is.
+    def up(self, names: Sequence[str] = HOSTS, *, tell: Callable[[str], None] = _silently) -> None:
+        """Bring up hosts of these names; what stands already is left as it is. `tell` hears each step.
 
         Raises:
             LabError: this machine cannot hold a lab, or a host does not come up.
         """
         if why := why_not():
             raise LabError(why)
+        tell("its hosts' disk: made now if it is not there (about a minute, from Debian's archive)")
         image = base_image()
         self.place.folder.mkdir(parents=True, exist_ok=True)
         known = list(dict.fromkeys([*self.hosts, *names]))
@@ -50,11 +55,13 @@ class Lab:
             )
         self._lay_network()
         hosts = list(self.hosts.values())
+        tell(f"booting {', '.join(host.name for host in hosts)}")
         for host in hosts:
             host.insert_disk(image)
             host.power_on()
         with ThreadPoolExecutor(len(hosts)) as pool:
             list(pool.map(Host.wait_until_up, hosts))
+        tell("an interpreter of its own for a node, and the inventory")
         write_inventory(self.place, hosts, interpreter=interpreter_archive(image))
 
     def down(self) -> None:

@@ -145,7 +145,8 @@ def _audit(pins: set[Pin], *, wanted: Wanted, tell: Callable[[str], None]) -> Au
     if audit.result == "unknown":
         if not wanted.unaudited:
             raise ReleaseError(
-                f"whether anything is known against it is unknown: {audit.reason}; --unaudited goes on"
+                f"whether anything is known against it is unknown: {audit.reason}; "
+                'make release ARGS="--unaudited" goes on, and nodes then want nanofleet_accept_unaudited'
             )
         tell(f"unaudited: {audit.reason}")
     return audit

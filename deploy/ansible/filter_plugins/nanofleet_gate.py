@@ -18,6 +18,7 @@ class FilterModule:
             "sources_well": sources_well,
             "sources_to_hear": sources_to_hear,
             "not_running": not_running,
+            "ways_back": ways_back,
         }
 
 
@@ -82,6 +83,23 @@ def sources_to_hear(told: Mapping[str, Any], accepted: Mapping[str, Any], runnin
     return sorted({*sources_well(told), *before})
 
 
+def ways_back(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The different ways that hosts would go back, in words.
+
+    >>> ways_back(["a", "b"], {"a": {"__nanofleet_was": "2", "__nanofleet_back_to": "1"},
+    ...                        "b": {"__nanofleet_was": "1", "__nanofleet_back_to": ""}})
+    ['a from 2 to 1', 'b from 1 to nothing before it']
+    """
+    by_way: dict[tuple[str, str], list[str]] = {}
+    for host in hosts:
+        told = hostvars[host]
+        by_way.setdefault((told["__nanofleet_was"], told["__nanofleet_back_to"]), []).append(host)
+    return [
+        f"{_some(names)} from {was or 'nothing'} to {target or 'nothing before it'}"
+        for (was, target), names in by_way.items()
+    ]
+
+
 def not_running(nodes: Mapping[str, Mapping[str, Any]], version: str) -> list[str]:
     """Those who do not report `version` and being online, of what `nanofleet fleet get` tells of nodes.
 
@@ -94,3 +112,7 @@ def not_running(nodes: Mapping[str, Mapping[str, Any]], version: str) -> list[st
         if (told.get("state") or {}).get("state") != "online"
         or (told.get("info") or {}).get("agent") != version
     ]
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
