@@ -43,13 +43,13 @@ def talk(broker: Mosquitto) -> Iterator[Talk]:
 def fleet(tmp_path: Path, broker: Mosquitto) -> Fleet:
     """`nanofleet fleet COMMAND …` with an operator's settings."""
     settings = settings_of(tmp_path, broker)
-    return lambda *words: run(settings, *words)
+    return lambda *words, **how: run(settings, *words, **how)
 
 
-def run(settings: Path, command: str, *words: object) -> subprocess.CompletedProcess[str]:
+def run(settings: Path, command: str, *words: object, columns: int = 200) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [COMMAND, "fleet", command, "--settings", settings, *map(str, words)],
-        env={"PATH": os.environ["PATH"], "COLUMNS": "200"},
+        env={"PATH": os.environ["PATH"], "COLUMNS": str(columns)},
         capture_output=True,
         text=True,
         timeout=50,
@@ -90,6 +90,18 @@ def test_get_shows_a_table(fleet: Fleet, talk: Talk) -> None:
     cells = [cell.strip() for cell in row.strip("│").split("│")]
     assert cells == [NODE, "online", "17", "0.2.0", "3 applied", "1/1", "door failed E_OPEN", "-"]
     assert done.stderr == "nothing is known of plant/nano-9\n"
+
+
+def test_names_of_nodes_are_whole_in_a_narrow_terminal(fleet: Fleet, talk: Talk) -> None:
+    names = ["plant/nano-1", "plant/a-node-with-a-long-name-1"]
+    talk.leave(names, session=1_700_000)
+    health = payloads()["health"]
+    health["sources"]["door"] = {"status": "degraded", "code": "E_TIMEOUT"}
+    talk.say(NODE, "health", health | {"status": "degraded"}, retain=True)
+    done = fleet("get", *names, columns=80)
+    lines = done.stdout.splitlines()
+    assert {line.split("│")[1].strip() for line in lines if line.startswith("│")} == {*names, ""}
+    assert max(map(len, lines)) <= 80
 
 
 def test_what_cannot_be_read_is_left_out_and_told(fleet: Fleet, talk: Talk) -> None:
