@@ -205,7 +205,13 @@ def test_drift_is_told_by_pointer(fleet: Fleet, talk: Talk, tmp_path: Path) -> N
     assert (same.returncode, same.stdout) == (0, "plant/nano-1: version 3 applied\n")
     other = fleet("drift", f"{NODE}={tmp_path}/other.yaml")
     assert other.returncode == 1
-    assert other.stdout.splitlines()[1] == "  /sources/door/rate_hz: 8.0 wanted, 5.0 reported"
+    assert other.stdout.splitlines()[1:] == [
+        "  /sources/door/rate_hz: 8.0 wanted, 5.0 reported",
+        (
+            "  it would be refused: E_CONFLICT version 3 is in force with other content: "
+            "raise the version with each change"
+        ),
+    ]
     assert told(fleet("drift", f"{NODE}={tmp_path}/other.yaml", "--json"), code=1)["drift"] is True
 
 
@@ -229,6 +235,44 @@ def test_set_policy_that_is_in_force_already_changes_nothing(
     answered = told(fleet("set-policy", f"{NODE}={tmp_path}/policy.yaml", "--json"))
     node = answered["nodes"][NODE]
     assert (answered["applied"], node["status"], node["changed"]) == (True, "applied", False)
+
+
+def test_set_policy_does_not_send_what_is_stale(
+    fleet: Fleet, talk: Talk, broker: Mosquitto, tmp_path: Path
+) -> None:
+    talk.leave([NODE], version=4)
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    done = fleet("set-policy", f"{NODE}={tmp_path}/policy.yaml")
+    assert (done.returncode, done.stdout.splitlines()) == (
+        1,
+        [
+            "plant/nano-1: version 3 refused E_STALE /version",
+            "  version 3 is below 4, which is in force: raise it with each change. It was not sent",
+        ],
+    )
+    node = told(fleet("set-policy", f"{NODE}={tmp_path}/policy.yaml", "--json"), code=1)["nodes"][NODE]
+    assert (node["code"], node["changed"]) == ("E_STALE", False)
+    assert f"Received PUBLISH from {OPERATOR}" not in broker.log
+    # After `nanofleet policy reset` at the node any version may come.
+    talk.leave([NODE], version=4, attempts=[])
+    done = fleet("set-policy", f"{NODE}={tmp_path}/policy.yaml", "--timeout", 1)
+    assert f"Received PUBLISH from {OPERATOR}" in broker.log
+
+
+def test_a_document_left_on_config_desired_is_drift_until_the_wanted_one_is_there(
+    fleet: Fleet, talk: Talk, tmp_path: Path
+) -> None:
+    talk.leave([NODE])
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    talk.say(NODE, "config/desired", {"v": 1, "version": 1, "policy": {}}, retain=True)
+    wanted = f"{NODE}={tmp_path}/policy.yaml"
+    drift = fleet("drift", wanted)
+    assert (drift.returncode, drift.stdout) == (
+        1,
+        "plant/nano-1: drift: version 3 applied, 3 wanted; another document is on config/desired\n",
+    )
+    assert told(fleet("set-policy", wanted, "--json"))["applied"] is True
+    assert fleet("drift", wanted).returncode == 0
 
 
 def test_set_policy_without_the_right_to(broker: Mosquitto, talk: Talk, tmp_path: Path) -> None:
