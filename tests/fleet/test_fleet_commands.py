@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ from typing import Any, Final
 import pytest
 
 from tests.brokers import HOST, OPERATOR, Authority, Mosquitto, free_port
+from tests.fleet.roles import REPOSITORY
 from tests.fleet.simulated import POLICY, Talk, detections, payloads, settings_of
 from tests.polling import until_blocking
 
@@ -90,6 +93,27 @@ def test_get_shows_a_table(fleet: Fleet, talk: Talk) -> None:
     cells = [cell.strip() for cell in row.strip("│").split("│")]
     assert cells == [NODE, "online", "17", "0.2.0", "3 applied", "1/1", "door failed E_OPEN", "-"]
     assert done.stderr == "nothing is known of plant/nano-9\n"
+
+
+def test_get_by_the_settings_that_the_playbooks_readme_shows(
+    talk: Talk, broker: Mosquitto, tmp_path: Path
+) -> None:
+    talk.leave([NODE])
+    readme = (REPOSITORY / "deploy/ansible/README.md").read_text()
+    shown = re.search(r"<<'TOML'\n(.*?)\nTOML\n(.*?)\n```", readme, re.DOTALL)
+    assert shown is not None
+    assert shown[2].split()[1:3] == ["fleet", "get"]
+    settings = tmp_path / "pki/dashboard.toml"
+    (tmp_path / "pki/clients").mkdir(parents=True)
+    who = broker.authority.issue(OPERATOR)
+    for file, name in (
+        (who.ca, "ca.pem"),
+        (who.certificate, "clients/dashboard.pem"),
+        (who.key, "clients/dashboard.key"),
+    ):
+        shutil.copy(file, tmp_path / "pki" / name)
+    settings.write_text(shown[1].replace("192.0.2.10", HOST) + f"\nport = {broker.port}\n")
+    assert list(told(run(settings, "get", "--json", "plant/*"))["nodes"]) == [NODE]
 
 
 def test_names_of_nodes_are_whole_in_a_narrow_terminal(fleet: Fleet, talk: Talk) -> None:
