@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from agent.contract.differences import differences
 from agent.contract.problems import KeyPath, Problem
+from agent.fleet.policy_answers import Answer, foreseen_refusal
 from agent.fleet.told import ToldConfig, ToldStanding
-from agent.fleet.wishes import Wish
+from agent.fleet.wishes import Wish, version_and_hash
 
 ABSENT: Final = object()
 """In place of a value that one of two documents has, and the other has not."""
@@ -31,12 +32,14 @@ class Drift:
     wish: Wish
     reported: ToldConfig | None
     differences: Sequence[Difference]
+    other_desired: bool = False
+    """Another document waits on `config/desired`, and comes at every connect."""
 
     @property
     def is_drift(self) -> bool:
         """Another version, other content, a change made at the node, or a policy that is not wholly applied.
 
-        A source that does not answer, and is tried again, is none.
+        Also another document on `config/desired`. A source that does not answer, and is tried again, is none.
         """
         told = self.reported
         return (
@@ -45,7 +48,13 @@ class Drift:
             or told.effective_sha256 != self.wish.sha256
             or told.diverged
             or told.status_in_force != "applied"
+            or self.other_desired
         )
+
+    @property
+    def refusal(self) -> Answer | None:
+        """Why the node would refuse it now, if that is known."""
+        return foreseen_refusal(self.wish, self.reported)
 
     @property
     def unsettled(self) -> dict[str, ToldStanding]:
@@ -59,10 +68,11 @@ class Drift:
         }
 
 
-def drift_of(wish: Wish, reported: ToldConfig | None) -> Drift:
-    """Hold what a node reports against what it should run."""
+def drift_of(wish: Wish, reported: ToldConfig | None, desired: bytes | None = None) -> Drift:
+    """Hold what a node reports, and what waits for it on `config/desired`, against what it should run."""
+    other_desired = desired is not None and version_and_hash(desired) != (wish.version, wish.sha256)
     if reported is None:
-        return Drift(wish, None, ())
+        return Drift(wish, None, (), other_desired)
     places = differences(wish.policy, reported.policy)
     return Drift(
         wish,
@@ -75,6 +85,7 @@ def drift_of(wish: Wish, reported: ToldConfig | None) -> Drift:
             )
             for place in places
         ),
+        other_desired,
     )
 
 
@@ -89,6 +100,10 @@ def as_json(drift: Drift) -> dict[str, Any]:
         "reported_sha256": None if told is None else told.effective_sha256,
         "status": None if told is None else told.status_in_force,
         "diverged": None if told is None else told.diverged,
+        "other_desired": drift.other_desired,
+        "refusal": None
+        if (refusal := drift.refusal) is None
+        else {"code": refusal.code, "path": refusal.path, "message": refusal.message},
         "sources": {name: source.model_dump(mode="json") for name, source in drift.unsettled.items()},
         "differences": [
             {"path": each.path, "wanted": _or_none(each.wanted), "reported": _or_none(each.reported)}

@@ -7,17 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from agent.domain.errors import Code
 from agent.fleet.sighting import Sighting
 from agent.fleet.told import NOTHING_CAME_OF_IT, ToldAttempt, ToldConfig
 from agent.fleet.wishes import Wish
 
 _GRACE_S: Final = 3.0
 """So long a node has to say more of a policy that it has refused before, and may try again."""
+_CAME_INTO_FORCE: Final = frozenset({"applied", "partial"})
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`status` is the contract's, or `refused` (the broker did not take it) or `unanswered`."""
+    """`status` is the contract's, or `refused` (not sent, or not taken by the broker) or `unanswered`."""
 
     status: str
     code: str | None = None
@@ -29,6 +31,26 @@ class Answer:
     @property
     def is_well(self) -> bool:
         return self.status == "applied"
+
+
+def foreseen_refusal(wish: Wish, config: ToldConfig | None) -> Answer | None:
+    """What a node that reports `config` could only refuse; None: it may take it, for all that is known.
+
+    A version below the one in force is stale only as long as the attempt is told by which that came: whoever
+    forgets the floor (`nanofleet policy reset`) forgets the attempts as well.
+    """
+    if config is None or wish.version > config.version or _in_force(wish, config):
+        return None
+    came = [one for one in config.attempts if one.status in _CAME_INTO_FORCE]
+    if wish.version == config.version:
+        if any((one.version, one.sha256) == (wish.version, wish.sha256) for one in came):
+            return None  # some of its sources kept what they had: it says so again
+        message = f"version {wish.version} is in force with other content"
+        return Answer("refused", Code.CONFLICT, "/version", f"{message}: raise the version with each change")
+    if any(one.version == config.version for one in came):
+        message = f"version {wish.version} is below {config.version}, which is in force"
+        return Answer("refused", Code.STALE, "/version", f"{message}: raise it with each change")
+    return None
 
 
 @dataclass(slots=True)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from agent.fleet.client import Client
 from agent.fleet.connection import connected
 from agent.fleet.node_names import NodeName
 from agent.fleet.observer import Reader, listen_to
-from agent.fleet.policy_answers import Answer, Question
+from agent.fleet.policy_answers import Answer, Question, foreseen_refusal
 from agent.fleet.sighting import Sighting
+from agent.fleet.told import ToldConfig
 from agent.fleet.watching import Observed
 from agent.fleet.wishes import Wish
 from agent.ports import Inbound, Publication
@@ -23,7 +24,10 @@ _NOT_AUTHORISED: Final = 0x87
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One node. `changed`: it ran by another policy before. `after_s`: when it had said its last word."""
+    """One node. `changed`: it ran by another policy before, and was sent this one.
+
+    `after_s`: when it had said its last word.
+    """
 
     version: int
     answer: Answer
@@ -40,6 +44,8 @@ async def set_policies(
 ) -> Observed[Outcome]:
     """Publish each policy, retained, and wait for each node's last word, for `timeout_s` at most.
 
+    What a node could only refuse, by what it reports, is not sent: retained, it would come at every connect.
+
     Raises:
         TransientError: the broker cannot be reached, or the connection has ended; what was published stays.
         RefusedError: the broker does not let us listen, or a policy is larger than it takes.
@@ -51,17 +57,18 @@ async def set_policies(
             sightings[node].take(path, message.payload, message.properties)
 
     reader = Reader(take)
-    answers: dict[NodeName, tuple[Answer, float | None]] = {}
     async with connected(client) as connection:
         await listen_to(connection, wishes, reader=reader, is_in=lambda node: sightings[node].is_complete)
         before = {node: sighting.config for node, sighting in sightings.items()}
+        answers = _foreseen(wishes, before)
+        sent = {node: wish for node, wish in wishes.items() if node not in answers}
         reasons = await connection.publish(
-            [Publication(node.topics.desired, wish.payload, retain=True) for node, wish in wishes.items()],
+            [Publication(node.topics.desired, wish.payload, retain=True) for node, wish in sent.items()],
             take=reader,
         )
         asked_s = time.monotonic()
         questions = {node: Question(wish, before[node], asked_s) for node, wish in wishes.items()}
-        for node, reason in zip(wishes, reasons, strict=True):
+        for node, reason in zip(sent, reasons, strict=True):
             if reason >= _FAILURE:
                 answers[node] = (_refused(reason), None)
 
@@ -78,7 +85,8 @@ async def set_policies(
     outcomes = {}
     for node, question in questions.items():
         answer, after_s = answers.get(node) or (question.none_yet(sightings[node]), None)
-        outcomes[node] = Outcome(question.wish.version, answer, not question.was_in_force, after_s)
+        changed = answer.status != "refused" and not question.was_in_force
+        outcomes[node] = Outcome(question.wish.version, answer, changed, after_s)
     return Observed(outcomes, reader.unread, reader.last_unread)
 
 
@@ -99,6 +107,16 @@ def as_json(outcomes: Mapping[NodeName, Outcome]) -> dict[str, Any]:
             }
             for node, outcome in outcomes.items()
         },
+    }
+
+
+def _foreseen(
+    wishes: Mapping[NodeName, Wish], reported: Mapping[NodeName, ToldConfig | None]
+) -> dict[NodeName, tuple[Answer, float | None]]:
+    return {
+        node: (replace(refusal, message=f"{refusal.message}. It was not sent"), None)
+        for node, wish in wishes.items()
+        if (refusal := foreseen_refusal(wish, reported[node])) is not None
     }
 
 

@@ -47,6 +47,8 @@ class Sighting:
     config: ToldConfig | None = None
     heartbeat: ToldHeartbeat | None = None
     """Of the session that goes on."""
+    desired: bytes | None = None
+    """What others want of it: the document on `config/desired`."""
     alarms: dict[str, ToldAlarm] = field(default_factory=dict)
     heard: dict[str, int] = field(default_factory=dict)
     """Messages of each source that were made in this session."""
@@ -87,6 +89,8 @@ class Sighting:
         elif path == "log":
             entry = ToldLog.model_validate_json(payload)
             self.errors += entry.level in _ERRORS and self._is_fresh(entry, properties)
+        elif path == "config/desired":
+            self.desired = payload or None
         elif not payload:
             self._forget(path, name if kind == "alarms" else None)
         elif kind == "alarms":

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from agent.domain.errors import RefusedError
 from agent.fleet.client import Client
 from agent.fleet.conditions import Wanted
 from agent.fleet.connection import Connection, connected
@@ -29,11 +31,17 @@ class Observed(Generic[T]):
 
 
 async def see(
-    client: Client, wanted: Sequence[NodeName | str], *, listen_s: float, heartbeat: bool
+    client: Client,
+    wanted: Sequence[NodeName | str],
+    *,
+    listen_s: float,
+    heartbeat: bool = False,
+    desired: bool = False,
 ) -> Observed[Sighting]:
     """What nodes report now, each by its name or all of a site: until it is in, but hardly over `listen_s`.
 
-    With `heartbeat` also until there is one of each node that is online.
+    With `heartbeat` also until there is one of each node that is online; with `desired` what waits for them
+    on `config/desired`, too, as far as the broker lets us read it.
 
     Raises:
         TransientError: the broker cannot be reached, or the connection has ended.
@@ -52,6 +60,15 @@ async def see(
         reader = Reader(take)
         until_s = time.monotonic() + listen_s
         await listen_to(connection, sightings, reader=reader, is_in=lambda node: sightings[node].is_complete)
+        if desired:
+            with suppress(RefusedError):
+                await listen_to(
+                    connection,
+                    sightings,
+                    reader=reader,
+                    is_in=lambda node: sightings[node].desired is not None,
+                    paths=("config/desired",),
+                )
         await connection.hear(reader, for_s=until_s - time.monotonic(), until=is_enough)
     return Observed(sightings, reader.unread, reader.last_unread)
 

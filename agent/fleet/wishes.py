@@ -17,7 +17,7 @@ from agent.contract.policy import PolicyDocument
 from agent.contract.policy_text import parse_policy
 from agent.contract.reported import as_written, policy_sha256
 from agent.contract.signed import MAX_SIGNED_BYTES, TYPES, is_meant_for, is_signed, read_header
-from agent.domain.errors import Code, ConfigError, RefusedError
+from agent.domain.errors import Code, ConfigError, NanofleetError, RefusedError
 from agent.domain.stamp import rfc3339
 from agent.fleet.node_names import NodeName
 from agent.settings.loading import load_policy
@@ -64,6 +64,15 @@ def read_wishes(
     return wishes
 
 
+def version_and_hash(desired: bytes) -> tuple[int, str] | None:
+    """Of the document on a `config/desired`, signed or not; None: it cannot be read."""
+    try:
+        document = parse_policy(read_json(_body(desired) if is_signed(desired) else desired))
+    except NanofleetError:
+        return None
+    return document.version, policy_sha256(document.policy)
+
+
 def _stamped(document: PolicyDocument, *, issuer: str, now_s: float, expired_s: float) -> Wish:
     written = document.model_dump(mode="json", by_alias=True, exclude_unset=True)
     head = {"v": 1, "issued_at": rfc3339(round(now_s * 1e9)), "issuer": issuer}
@@ -79,12 +88,16 @@ def _signed(jws: bytes, node: NodeName, *, expired_s: float) -> Wish:
     if not is_meant_for(header, site=node.site, node=node.node):
         signed_for = ", ".join(header.audience)
         raise RefusedError(f"it was signed for {signed_for}, and not for {node}", code=Code.SIGNATURE)
-    body = jws.split(b".")[1]
+    return _wish(parse_policy(read_json(_body(jws))), jws, expired_s=expired_s)
+
+
+def _body(jws: bytes) -> bytes:
+    """Raises: RefusedError, if there is none."""
     try:
-        text = base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4))
-    except binascii.Error as error:
+        body = jws.split(b".")[1]
+        return base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4))
+    except (IndexError, binascii.Error) as error:
         raise RefusedError("what was signed is not base64url", code=Code.SIGNATURE) from error
-    return _wish(parse_policy(read_json(text)), jws, expired_s=expired_s)
 
 
 def _wish(document: PolicyDocument, payload: bytes, *, expired_s: float) -> Wish:

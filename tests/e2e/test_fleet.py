@@ -10,6 +10,7 @@ from tests.brokers import Mosquitto
 from tests.e2e.agent_process import AgentProcess, command
 from tests.fleet.simulated import settings_of
 from tests.model_packages import PARTS
+from tests.polling import until_blocking
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -43,6 +44,10 @@ def test_a_node_through_its_life(tmp_path: Path) -> None:
         def policy(name: str, text: str) -> str:
             (tmp_path / name).write_text(text)
             return f"{NODE}={tmp_path / name}"
+
+        def policy_stage() -> dict[str, Any]:
+            stage: dict[str, Any] = fleet("get", NODE)["nodes"][NODE]["health"]["stages"]["policy"]
+            return stage
 
         agent = AgentProcess(
             tmp_path / "node",
@@ -81,7 +86,17 @@ def test_a_node_through_its_life(tmp_path: Path) -> None:
             fleet("wait-for", NODE, "--policy-version", "4", "--fresh-detection")
             failed = fleet("set-policy", broken, code=1)["nodes"][NODE]
             assert (failed["status"], failed["code"]) == ("failed", "E_FILE")
+
+            # What failed is what the broker holds for it still, until what is in force is sent again.
+            left = fleet("drift", faster, code=1)["nodes"][NODE]
+            assert (left["other_desired"], left["differences"], left["refusal"]) == (True, [], None)
+            assert policy_stage()["code"] == "E_FILE"
+            assert fleet("set-policy", faster)["applied"]
             assert not fleet("drift", faster)["drift"]
+            until_blocking(lambda: policy_stage()["status"] == "ok")
+            stale = fleet("set-policy", was, code=1)["nodes"][NODE]
+            assert (stale["status"], stale["code"]) == ("refused", "E_STALE")
+            assert policy_stage()["status"] == "ok"
             drifted = fleet("drift", was, code=1)["nodes"][NODE]
             assert drifted["differences"] == [
                 {"path": "/sources/line/rate_hz", "wanted": 5.0, "reported": 8.0}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from agent.adapters.policy_store import FilePolicyStore
+from agent.ports import KeptPolicy
 from tests.fleet.role_pki import as_root, play
 
 pytestmark = [pytest.mark.ansible, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -16,12 +19,12 @@ pytestmark = [pytest.mark.ansible, pytest.mark.slow, pytest.mark.timeout(300)]
 COLLECT: Final = {"ansible.builtin.include_role": {"name": "agent", "tasks_from": "collect.yml"}}
 
 
-def collect(folder: Path, *, fails: bool = False) -> str:
+def collect(folder: Path, *, fails: bool = False, **more: Any) -> str:
     """Collect from this machine into `folder`/collected; its temporary files are in `folder`/tmp."""
     places = {"TMPDIR": str(folder / "tmp"), "HOME": str(folder / "home")}
     for place in places.values():
         Path(place).mkdir()
-    more: dict[str, Any] = {
+    more |= {
         "__nanofleet_etc": str(folder / "etc"),
         "nanofleet_collect_dir": str(folder / "collected"),
         "nanofleet_collect_lines": 10,
@@ -54,6 +57,27 @@ def test_what_is_collected_is_closed_to_others_and_leaves_nothing_behind(
     with tarfile.open(package) as held:
         assert {"agent.toml", "policy.yaml", "journal.txt", "unit.txt"} <= set(held.getnames())
     assert left(tmp_path) == []
+
+
+def test_policy_in_force_is_among_it_though_only_the_unit_has_the_key(tmp_path: Path, settings: Path) -> None:
+    (settings / "agent.toml").write_text(
+        f'site = "plant"\nnode = "nano-1"\nstate_dir = "{tmp_path}/state"\n[broker]\nhost = "broker"\n'
+        'ca_file = "ca.pem"\ncert_file = "node.pem"\nkey_file = "node.key"\n'
+    )
+    (settings / "policy.yaml").write_text("v: 1\n")
+    document = {"version": 7, "policy": {"sources": {"door": {"kind": "synthetic"}}}}
+    FilePolicyStore(state_dir=tmp_path / "state").keep(KeptPolicy(document=document, floor=7))
+    agent = tmp_path / "as-agent"
+    command = Path(sys.executable).with_name("nanofleet")
+    agent.write_text(f'#!/bin/sh\nexec {command} "$@" --settings {settings}/agent.toml\n')
+    agent.chmod(0o755)
+    collect(tmp_path, __nanofleet_as_agent=str(agent))
+    with tarfile.open(tmp_path / "collected/nano-1.tar.gz") as held:
+        policy = held.extractfile("policy.txt")
+        assert policy is not None
+        told = policy.read().decode()
+    assert told.startswith("version 7, from file"), told
+    assert '"kind": "synthetic"' in told
 
 
 @pytest.mark.usefixtures("settings")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ from typing import Any, Final
 import pytest
 
 from tests.brokers import HOST, OPERATOR, Authority, Mosquitto, free_port
+from tests.fleet.roles import REPOSITORY
 from tests.fleet.simulated import POLICY, Talk, detections, payloads, settings_of
 from tests.polling import until_blocking
 
@@ -43,13 +46,13 @@ def talk(broker: Mosquitto) -> Iterator[Talk]:
 def fleet(tmp_path: Path, broker: Mosquitto) -> Fleet:
     """`nanofleet fleet COMMAND …` with an operator's settings."""
     settings = settings_of(tmp_path, broker)
-    return lambda *words: run(settings, *words)
+    return lambda *words, **how: run(settings, *words, **how)
 
 
-def run(settings: Path, command: str, *words: object) -> subprocess.CompletedProcess[str]:
+def run(settings: Path, command: str, *words: object, columns: int = 200) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [COMMAND, "fleet", command, "--settings", settings, *map(str, words)],
-        env={"PATH": os.environ["PATH"], "COLUMNS": "200"},
+        env={"PATH": os.environ["PATH"], "COLUMNS": str(columns)},
         capture_output=True,
         text=True,
         timeout=50,
@@ -90,6 +93,39 @@ def test_get_shows_a_table(fleet: Fleet, talk: Talk) -> None:
     cells = [cell.strip() for cell in row.strip("│").split("│")]
     assert cells == [NODE, "online", "17", "0.2.0", "3 applied", "1/1", "door failed E_OPEN", "-"]
     assert done.stderr == "nothing is known of plant/nano-9\n"
+
+
+def test_get_by_the_settings_that_the_playbooks_readme_shows(
+    talk: Talk, broker: Mosquitto, tmp_path: Path
+) -> None:
+    talk.leave([NODE])
+    readme = (REPOSITORY / "deploy/ansible/README.md").read_text()
+    shown = re.search(r"<<'TOML'\n(.*?)\nTOML\n(.*?)\n```", readme, re.DOTALL)
+    assert shown is not None
+    assert shown[2].split()[1:3] == ["fleet", "get"]
+    settings = tmp_path / "pki/dashboard.toml"
+    (tmp_path / "pki/clients").mkdir(parents=True)
+    who = broker.authority.issue(OPERATOR)
+    for file, name in (
+        (who.ca, "ca.pem"),
+        (who.certificate, "clients/dashboard.pem"),
+        (who.key, "clients/dashboard.key"),
+    ):
+        shutil.copy(file, tmp_path / "pki" / name)
+    settings.write_text(shown[1].replace("192.0.2.10", HOST) + f"\nport = {broker.port}\n")
+    assert list(told(run(settings, "get", "--json", "plant/*"))["nodes"]) == [NODE]
+
+
+def test_names_of_nodes_are_whole_in_a_narrow_terminal(fleet: Fleet, talk: Talk) -> None:
+    names = ["plant/nano-1", "plant/a-node-with-a-long-name-1"]
+    talk.leave(names, session=1_700_000)
+    health = payloads()["health"]
+    health["sources"]["door"] = {"status": "degraded", "code": "E_TIMEOUT"}
+    talk.say(NODE, "health", health | {"status": "degraded"}, retain=True)
+    done = fleet("get", *names, columns=80)
+    lines = done.stdout.splitlines()
+    assert {line.split("│")[1].strip() for line in lines if line.startswith("│")} == {*names, ""}
+    assert max(map(len, lines)) <= 80
 
 
 def test_what_cannot_be_read_is_left_out_and_told(fleet: Fleet, talk: Talk) -> None:
@@ -193,7 +229,13 @@ def test_drift_is_told_by_pointer(fleet: Fleet, talk: Talk, tmp_path: Path) -> N
     assert (same.returncode, same.stdout) == (0, "plant/nano-1: version 3 applied\n")
     other = fleet("drift", f"{NODE}={tmp_path}/other.yaml")
     assert other.returncode == 1
-    assert other.stdout.splitlines()[1] == "  /sources/door/rate_hz: 8.0 wanted, 5.0 reported"
+    assert other.stdout.splitlines()[1:] == [
+        "  /sources/door/rate_hz: 8.0 wanted, 5.0 reported",
+        (
+            "  it would be refused: E_CONFLICT version 3 is in force with other content: "
+            "raise the version with each change"
+        ),
+    ]
     assert told(fleet("drift", f"{NODE}={tmp_path}/other.yaml", "--json"), code=1)["drift"] is True
 
 
@@ -217,6 +259,44 @@ def test_set_policy_that_is_in_force_already_changes_nothing(
     answered = told(fleet("set-policy", f"{NODE}={tmp_path}/policy.yaml", "--json"))
     node = answered["nodes"][NODE]
     assert (answered["applied"], node["status"], node["changed"]) == (True, "applied", False)
+
+
+def test_set_policy_does_not_send_what_is_stale(
+    fleet: Fleet, talk: Talk, broker: Mosquitto, tmp_path: Path
+) -> None:
+    talk.leave([NODE], version=4)
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    done = fleet("set-policy", f"{NODE}={tmp_path}/policy.yaml")
+    assert (done.returncode, done.stdout.splitlines()) == (
+        1,
+        [
+            "plant/nano-1: version 3 refused E_STALE /version",
+            "  version 3 is below 4, which is in force: raise it with each change. It was not sent",
+        ],
+    )
+    node = told(fleet("set-policy", f"{NODE}={tmp_path}/policy.yaml", "--json"), code=1)["nodes"][NODE]
+    assert (node["code"], node["changed"]) == ("E_STALE", False)
+    assert f"Received PUBLISH from {OPERATOR}" not in broker.log
+    # After `nanofleet policy reset` at the node any version may come.
+    talk.leave([NODE], version=4, attempts=[])
+    done = fleet("set-policy", f"{NODE}={tmp_path}/policy.yaml", "--timeout", 1)
+    assert f"Received PUBLISH from {OPERATOR}" in broker.log
+
+
+def test_a_document_left_on_config_desired_is_drift_until_the_wanted_one_is_there(
+    fleet: Fleet, talk: Talk, tmp_path: Path
+) -> None:
+    talk.leave([NODE])
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    talk.say(NODE, "config/desired", {"v": 1, "version": 1, "policy": {}}, retain=True)
+    wanted = f"{NODE}={tmp_path}/policy.yaml"
+    drift = fleet("drift", wanted)
+    assert (drift.returncode, drift.stdout) == (
+        1,
+        "plant/nano-1: drift: version 3 applied, 3 wanted; another document is on config/desired\n",
+    )
+    assert told(fleet("set-policy", wanted, "--json"))["applied"] is True
+    assert fleet("drift", wanted).returncode == 0
 
 
 def test_set_policy_without_the_right_to(broker: Mosquitto, talk: Talk, tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from agent.domain.errors import Code, ConfigError
 from agent.fleet.drift import as_json, drift_of
 from agent.fleet.key_files import make_key_pair, read_private_key
 from agent.fleet.node_names import NodeName
-from agent.fleet.policy_answers import Question
+from agent.fleet.policy_answers import Question, foreseen_refusal
 from agent.fleet.sighting import Sighting
 from agent.fleet.signing import sign, stamped
 from agent.fleet.told import ToldConfig
-from agent.fleet.wishes import Wish, read_wishes
+from agent.fleet.wishes import Wish, read_wishes, version_and_hash
 from tests.fleet.simulated import POLICY, payloads
 
 NODE = NodeName("plant", "nano-1")
@@ -239,3 +239,54 @@ def test_why_there_is_no_answer_is_told(tmp_path: Path) -> None:
     assert asked.question.none_yet(Sighting()).message == "nothing was ever heard of it"
     assert asked.question.none_yet(silent).message.startswith("it is offline")
     assert asked.question.none_yet(online).message == "version 9, which is newer, is in force"
+
+
+def test_version_below_the_one_in_force_is_refused_as_long_as_the_floor_is_known(tmp_path: Path) -> None:
+    wish = wish_of(tmp_path)
+    refusal = foreseen_refusal(wish, reported(version=4))
+    assert refusal is not None
+    assert (refusal.status, refusal.code, refusal.path) == ("refused", "E_STALE", "/version")
+    assert refusal.message == "version 3 is below 4, which is in force: raise it with each change"
+    # `nanofleet policy reset` has forgotten the attempts, and the floor with them.
+    assert foreseen_refusal(wish, reported(version=4, attempts=[])) is None
+    later = {"version": 5, "sha256": "x", "status": "failed"}
+    assert foreseen_refusal(wish, reported(version=4, attempts=[later])) is None
+    assert foreseen_refusal(wish, None) is None
+
+
+def test_version_in_force_with_other_content_is_refused(tmp_path: Path) -> None:
+    wish = wish_of(tmp_path)
+    refusal = foreseen_refusal(wish, reported(effective_sha256="0" * 64, attempts=[]))
+    assert refusal is not None
+    assert refusal.code == "E_CONFLICT"
+    partial = {"version": 3, "sha256": wish.sha256, "status": "partial"}
+    assert foreseen_refusal(wish, reported(effective_sha256="0" * 64, attempts=[partial])) is None
+
+
+def test_what_is_in_force_and_what_is_newer_may_be_sent(tmp_path: Path) -> None:
+    wish = wish_of(tmp_path)
+    assert foreseen_refusal(wish, reported()) is None
+    assert foreseen_refusal(wish, reported(version=2)) is None
+
+
+def test_other_document_on_config_desired_is_drift(tmp_path: Path) -> None:
+    wish = wish_of(tmp_path)
+    for desired, is_other in (
+        (None, False),
+        (wish_of(tmp_path).payload, False),
+        (signed(tmp_path).read_bytes().strip(), False),
+        (wish_of(tmp_path, POLICY.replace("version: 3", "version: 2")).payload, True),
+        (wish_of(tmp_path, POLICY.replace("rate_hz: 5", "rate_hz: 8")).payload, True),
+        (b"{nonsense", True),
+        (b"e.", True),
+    ):
+        drift = drift_of(wish, reported(), desired)
+        assert (drift.is_drift, drift.other_desired) == (is_other, is_other), desired
+        assert as_json(drift)["other_desired"] is is_other
+    assert version_and_hash(b"e") is None
+
+
+def test_drift_says_what_would_be_refused(tmp_path: Path) -> None:
+    told = as_json(drift_of(wish_of(tmp_path), reported(version=4)))
+    assert told["refusal"]["code"] == "E_STALE"
+    assert as_json(drift_of(wish_of(tmp_path), reported(version=2)))["refusal"] is None

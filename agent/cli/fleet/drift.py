@@ -38,9 +38,9 @@ def drift(
     """Hold what nodes report against the policy documents that they should run by.
 
     Another version, another content, a change made at the node (`diverged`), or a policy that is not wholly
-    applied is drift; so is a node of which nothing is known. Each difference is told by its JSON pointer,
-    with both values. A node that is offline is judged by what it said last. With `--json` both documents are
-    there as a whole, too.
+    applied is drift; so is another document that waits on its `config/desired`, and a node of which nothing
+    is known. Each difference is told by its JSON pointer, with both values. A node that is offline is judged
+    by what it said last. With `--json` both documents are there as a whole, too.
 
     For example:
 
@@ -57,9 +57,12 @@ def drift(
 
         files = read_files(assignments)
         wishes = read_wishes(files, issuer="", now_s=time.time(), judge_expiry=False)
-        seen = asyncio.run(see(client_of(settings_file), list(files), listen_s=listen_s, heartbeat=False))
+        seen = asyncio.run(see(client_of(settings_file), list(files), listen_s=listen_s, desired=True))
     warn_of_unread(seen.unread, seen.last_unread)
-    drifts = {node: drift_of(wishes[node], sighting.config) for node, sighting in seen.nodes.items()}
+    drifts = {
+        node: drift_of(wishes[node], sighting.config, sighting.desired)
+        for node, sighting in seen.nodes.items()
+    }
     found = any(each.is_drift for each in drifts.values())
     if as_json:
         print_json(
@@ -82,11 +85,15 @@ def _show(node: NodeName, drift: Drift) -> None:
         head = f"drift: {head}, {wish.version} wanted"
     if told.diverged:
         head += "; a change made at the node is not in config/desired"
+    if drift.other_desired:
+        head += "; another document is on config/desired"
     say(f"{node}: {head}")
     for name, source in drift.unsettled.items():
         say(f"  source {name}: version {source.version} {source.status} {source.code or ''}".rstrip())
     for each in drift.differences:
         say(f"  {each.path or '/'}: {_value(each.wanted)} wanted, {_value(each.reported)} reported")
+    if drift.refusal is not None:
+        say(f"  it would be refused: {drift.refusal.code} {drift.refusal.message}")
 
 
 def _value(value: object) -> str:

@@ -82,7 +82,12 @@ def _show(sightings: Mapping[NodeName, Sighting]) -> None:
         return
     table = Table()
     for column in _COLUMNS:
-        table.add_column(column, justify="right" if column in {"session", "°C"} else "left", overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if column in {"session", "°C"} else "left",
+            overflow="fold",
+            no_wrap=column == "node",  # it is looked for, and copied into the next command
+        )
     for node, sighting in sightings.items():
         table.add_row(*map(plain, (str(node), *_row(sighting))))
     Console().print(table)

@@ -47,7 +47,8 @@ def set_policy(
 
     FILE is a policy document (YAML or JSON) with a version above the one in force, or one that `sign` has
     signed, which goes out as it is. All are checked before any is sent. The same document again changes
-    nothing. A node that is offline finds it when it comes back.
+    nothing. What a node reports a newer version than (E_STALE), or the same with other content (E_CONFLICT),
+    is refused and not sent to it. A node that is offline finds its policy when it comes back.
 
     For example:
 
@@ -79,7 +80,7 @@ def set_policy(
 def _show(node: NodeName, outcome: Outcome) -> None:
     answer = outcome.answer
     how = " ".join(filter(None, (answer.status, answer.code, answer.path)))
-    unchanged = "" if outcome.changed else " (it was in force already)"
+    unchanged = " (it was in force already)" if answer.is_well and not outcome.changed else ""
     say(f"{node}: version {outcome.version} {how}{unchanged}")
     for line in answer.message.splitlines():
         say(f"  {line}")

@@ -14,7 +14,10 @@ module: nanofleet_policy
 short_description: Policies of nodes, over the broker
 description:
   - Compares each node's policy document with its C(config/reported), by C(nanofleet fleet drift).
-  - What differs is sent as C(config/desired), by C(nanofleet fleet set-policy), and waited for.
+  - What differs is sent as C(config/desired), by C(nanofleet fleet set-policy), and waited for. So is what
+    is in force already where C(config/desired) holds another document, which the node would meet at every
+    connect.
+  - What a node could only refuse is not sent to it.
   - In check mode nothing is sent; with C(--diff) the differences are shown either way.
   - Runs on the controller, once for all nodes.
 options:
@@ -83,12 +86,17 @@ def main() -> None:
         for node in differing
     ]
     nodes = {node: _standing(told) for node, told in before.items()}
+    changed = bool(differing)
     if module.check_mode:
         nodes = {node: {**told, "ok": True} for node, told in nodes.items()}
-    elif differing:
-        answers = _fleet(module, "set-policy", differing, "--timeout", str(module.params["timeout"]))
+    else:
+        sent = {node: file for node, file in differing.items() if not before[node].get("refusal")}
+        answers = (
+            _fleet(module, "set-policy", sent, "--timeout", str(module.params["timeout"])) if sent else {}
+        )
         nodes |= {node: _answer(told) for node, told in answers.items()}
-    module.exit_json(changed=bool(differing), diff=diff, nodes=nodes)
+        changed = any(told["status"] != "refused" for told in answers.values())
+    module.exit_json(changed=changed, diff=diff, nodes=nodes)
 
 
 def _fleet(module: AnsibleModule, action: str, documents: dict[str, str], *options: str) -> dict[str, Any]:
@@ -111,8 +119,12 @@ def _fleet(module: AnsibleModule, action: str, documents: dict[str, str], *optio
 def _standing(told: dict[str, Any]) -> dict[str, Any]:
     if not told["drift"]:
         return {"ok": True, "message": f"version {told.get('reported_version')} is in force"}
-    where = ", ".join(each["path"] for each in told.get("differences", ())) or told.get("status") or "version"
-    return {"ok": False, "message": f"drift: {where}"}
+    if refusal := told.get("refusal"):
+        return {"ok": False, "message": f"{refusal['code']} {refusal['message']}"}
+    places = [each["path"] for each in told.get("differences", ())]
+    if told.get("other_desired"):
+        places.append("another document is on config/desired")
+    return {"ok": False, "message": f"drift: {', '.join(places) or told.get('status') or 'version'}"}
 
 
 def _answer(told: dict[str, Any]) -> dict[str, Any]:

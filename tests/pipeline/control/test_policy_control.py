@@ -211,6 +211,16 @@ async def test_old_versions_and_other_content_are_refused() -> None:
         assert here.conditions[-1][0] == "ok"
 
 
+async def test_trouble_with_another_document_is_over_when_the_one_in_force_comes_again() -> None:
+    async with desk() as here:  # version 1 came from the node's file
+        here.control.want(payload(0))
+        await here.ended(0, "failed")
+        assert here.conditions[-1][:2] == ("degraded", Code.STALE)
+        here.control.want(payload(1, TWO))
+        await until(lambda: here.conditions[-1] == ("ok", None, "version 1 is in force"))
+        assert (here.report["status"], here.report["desired_sha256"]) == ("applied", policy_sha256(TWO))
+
+
 async def test_expired_document_is_refused_where_the_time_is_known() -> None:
     async with desk() as here:
         past = "2020-01-01T00:00:00.000Z"
