@@ -215,6 +215,14 @@ def test_a_list_of_a_foreign_key_reaches_no_broker(site: Site, tmp_path: Path) -
     assert {name: (site.broker.etc / name).read_bytes() for name in held} == held
 
 
+def test_every_run_over_a_broker_looks_which_certificate_it_serves() -> None:
+    for file, included in (("lists", "verify"), ("main", "verify"), ("verify", "served")):
+        tasks = yaml.safe_load((ANSIBLE / f"roles/broker/tasks/{file}.yml").read_text())
+        assert f"{included}.yml" in {
+            task.get(f"ansible.builtin.{how}_tasks") for task in tasks for how in ("include", "import")
+        }
+
+
 def test_a_broker_that_was_not_restarted_for_its_certificate_is_found_and_restarted(
     site: Site, tmp_path: Path
 ) -> None:
