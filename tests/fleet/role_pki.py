@@ -62,14 +62,15 @@ def surroundings(**more: str) -> dict[str, str]:
 
 
 def written(folder: Path, tasks: Sequence[Mapping[str, Any]], **variables: Any) -> Path:
-    """A playbook over this machine, with an authority in `folder`."""
+    """A playbook over this machine, with an authority in `folder`. A variable that is None is not there."""
     told = {
         "nanofleet_pki_dir": str(folder / "pki"),
         "nanofleet_pki_ca_passphrase": PASSPHRASE,
         "nanofleet_pki_clients": ["controller"],
         "ansible_python_interpreter": "{{ ansible_playbook_python }}",
     }
-    head = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": told | variables}
+    given = {name: value for name, value in (told | variables).items() if value is not None}
+    head = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": given}
     book = folder / "play.yml"
     book.write_text(yaml.safe_dump([{**head, "tasks": list(tasks)}]))
     return book

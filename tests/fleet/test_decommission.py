@@ -6,8 +6,11 @@ import fnmatch
 import json
 import os
 import signal
+import ssl
 import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +18,7 @@ import pytest
 import trustme
 import yaml
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
@@ -22,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tests.brokers import HOST, Authority, Identity
-from tests.fleet.role_broker import RoleBroker, connected, is_let_in, names
+from tests.fleet.role_broker import RoleBroker, connected, is_let_in, names, revocation_list
 from tests.fleet.role_pki import (
     ANSIBLE,
     OWN,
@@ -32,6 +36,7 @@ from tests.fleet.role_pki import (
     as_root,
     play,
     request,
+    require_ansible,
     role,
     signing,
     stand_in,
@@ -63,6 +68,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.pki = folder / "pki"
+        self.restart = folder / "restart"
         play(folder, [role("authority.yml"), signing(request(folder, **OWN))], options=())
         self.broker = RoleBroker(
             folder / "broker",
@@ -89,8 +95,8 @@ class Site:
             "__nanofleet_cache": str(folder / "cache"),
         }
 
-    def run(self, *book: str) -> str:
-        """What a playbook printed over the broker, and over the node, which is nowhere."""
+    def run(self, *book: str, fails: bool = False) -> str:
+        """What a playbook printed over the broker, and over the node, which is nowhere; `fails`: it must."""
         away = {"ansible_host": HOST, "ansible_port": 1, "nanofleet_site": "plant"}
         groups = {
             "broker": {"hosts": {"broker-1": {"ansible_connection": "local"}}},
@@ -100,7 +106,9 @@ class Site:
         inventory.write_text(yaml.safe_dump(groups))
         systemctl = (
             f'case "$*" in *show*) echo LoadState=loaded; echo ActiveState=active;; '
-            f"*reload*mosquitto*) kill -HUP {self.broker.pid};; esac"
+            f"*reload*mosquitto*) kill -HUP {self.broker.pid};; "
+            f"*restart*mosquitto*) touch {self.restart}; "
+            f"while [ -e {self.restart} ]; do sleep 0.1; done;; esac"
         )
         command = [*as_root(), str(PLAYER), "-i", str(inventory), "-e", json.dumps(self.variables), *book]
         done = subprocess.run(
@@ -114,8 +122,28 @@ class Site:
             check=False,
         )
         said = done.stdout + done.stderr
-        assert done.returncode == 0, said[-5000:]
+        assert (done.returncode != 0) == fails, said[-5000:]
         return said
+
+    @contextmanager
+    def restarting(self, *, really: bool = True) -> Iterator[None]:
+        """Meanwhile the broker is restarted when systemctl is told to; or systemctl says that it was."""
+        ended = threading.Event()
+
+        def restart() -> None:
+            while not ended.wait(0.1):
+                if self.restart.exists():
+                    if really:
+                        self.broker.restart()
+                    self.restart.unlink()
+
+        thread = threading.Thread(target=restart, name="systemd")
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join(60)
 
 
 @pytest.fixture
@@ -151,6 +179,110 @@ def test_a_session_with_the_revoked_certificate_outlives_both_lists_and_ends_wit
         assert live.has_ended.wait(10)
         assert "nano-1 does not answer and was not wiped" in said
     assert not is_let_in(site.stolen, site.broker.port)
+
+
+def book_of_the_broker(folder: Path, tasks_from: str) -> str:
+    """A playbook that runs these tasks of the role broker."""
+    include = {"name": "Run it", "ansible.builtin.include_role": {"name": "broker", "tasks_from": tasks_from}}
+    book = folder / "broker.yml"
+    book.write_text(yaml.safe_dump([{"hosts": "broker", "gather_facts": False, "tasks": [include]}]))
+    return str(book)
+
+
+def test_a_list_of_a_foreign_key_reaches_no_broker(site: Site, tmp_path: Path) -> None:
+    verify = Identity(
+        name="verify",
+        ca=site.pki / "ca.pem",
+        certificate=site.pki / "clients/verify.pem",
+        key=site.pki / "clients/verify.key",
+    )
+    held = {name: (site.broker.etc / name).read_bytes() for name in ("acl", "crl.pem")}
+    foreign = Authority(tmp_path / "foreign")
+    (site.pki / "crl.pem").write_bytes(revocation_list(foreign))
+    said = site.run(book_of_the_broker(tmp_path, "access"), fails=True)
+    assert f"the revocation list is not signed by the authority in {site.broker.etc}/ca.pem" in said
+    assert {name: (site.broker.etc / name).read_bytes() for name in held} == held
+    site.broker.reload()
+    assert is_let_in(verify, site.broker.port)
+    key = load_pem_private_key(foreign.key, None)
+    sealed = key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(PASSPHRASE.encode())
+    )
+    (site.pki / "ca.key").write_bytes(sealed)
+    said = site.run("decommission.yml", "-e", "nanofleet_decommission=nano-1", fails=True)
+    assert f"{site.pki}/ca.key is not the key of {site.pki}/ca.pem; nothing was changed" in said
+    assert not (site.pki / "revoked.yml").exists()
+    assert {name: (site.broker.etc / name).read_bytes() for name in held} == held
+
+
+def test_every_run_over_a_broker_looks_which_certificate_it_serves() -> None:
+    for file, included in (("lists", "verify"), ("main", "verify"), ("verify", "served")):
+        tasks = yaml.safe_load((ANSIBLE / f"roles/broker/tasks/{file}.yml").read_text())
+        assert f"{included}.yml" in {
+            task.get(f"ansible.builtin.{how}_tasks") for task in tasks for how in ("include", "import")
+        }
+
+
+def test_a_broker_that_was_not_restarted_for_its_certificate_is_found_and_restarted(
+    site: Site, tmp_path: Path
+) -> None:
+    ports = (site.broker.port, site.broker.websocket_port)
+    before = site.broker.pid
+    book = book_of_the_broker(tmp_path, "served")
+    assert "changed=0" in site.run(book)
+    site.broker.certify()
+    # Of the WebSocket listener a reload is not enough.
+    site.broker.reload()
+    with site.restarting():
+        said = site.run(book)
+    assert "changed=1" in said
+    assert site.broker.pid != before
+    own = (site.broker.etc / "broker.pem").read_text()
+    for port in ports:
+        assert ssl.get_server_certificate((HOST, port)).strip() in own
+    site.broker.certify()
+    with site.restarting(really=False):
+        said = site.run(book, fails=True)
+    assert f"served, also after a restart, at port {ports[0]} and {ports[1]}" in " ".join(said.split())
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ("nano-99", "in no inventory: nano-99. Nothing was done. There are nano-1, controller."),
+        ("nano-1,nano-99,nano-98", "in no inventory: nano-99, nano-98. Nothing was done."),
+        ("", "name the nodes with -e nanofleet_decommission=nano-3,nano-4"),
+        ("controller", "The controller itself is needed for it"),
+    ],
+)
+def test_who_names_nobody_that_there_is_is_told_whom_there_is(tmp_path: Path, named: str, told: str) -> None:
+    said = over(tmp_path, ["nano-1"], named)
+    assert told in said
+    assert "Revoke their certificates" not in said
+
+
+def test_of_many_nodes_some_are_named(tmp_path: Path) -> None:
+    said = over(tmp_path, [f"nano-{number:02}" for number in range(30)], "nano-99")
+    assert "nano-18, nano-19 and 11 more." in said
+    assert (
+        "nano-20" not in said.split("in no inventory", 1)[1].split("Nothing was done")[1].split("If the")[0]
+    )
+
+
+def over(folder: Path, nodes: list[str], named: str) -> str:
+    """What decommission.yml said, which must fail, with an inventory of these nodes."""
+    require_ansible()
+    hosts = {name: {"nanofleet_site": "plant"} for name in nodes}
+    inventory = folder / "hosts.yml"
+    inventory.write_text(yaml.safe_dump({"broker": {"hosts": {"broker-1": {}}}, "nodes": {"hosts": hosts}}))
+    told = {"nanofleet_pki_clients": ["controller"], "nanofleet_decommission": named}
+    command = [str(PLAYER), "-i", str(inventory), "decommission.yml", "-e", json.dumps(told)]
+    done = subprocess.run(
+        command, env=surroundings(), cwd=ANSIBLE, capture_output=True, text=True, timeout=120, check=False
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode != 0, said
+    return " ".join(said.split())
 
 
 def test_a_killed_take_over_leaves_no_key_anywhere(site: Site, tmp_path: Path) -> None:
