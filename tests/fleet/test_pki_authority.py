@@ -211,3 +211,17 @@ def test_the_passphrase_is_in_no_file_while_a_module_runs(
     )
     assert len(calls.read_text().splitlines()) >= 4
     assert bool(found.read_text()) == seen
+
+
+def test_a_host_is_not_given_to_another_authority_in_passing(made: Path, tmp_path: Path) -> None:
+    """As a mistyped nanofleet_pki_dir would do it."""
+    host, elsewhere = tmp_path / "host", tmp_path / "elsewhere"
+    host.mkdir()
+    shutil.copy(made / "pki/ca.pem", host)
+    preflight = role("preflight.yml", nanofleet_pki_folder=str(host), nanofleet_pki_name="nano-1")
+    refused = play(tmp_path, [preflight], fails=True, nanofleet_pki_dir=str(elsewhere))
+    told = f"localhost trusts another authority than that of {elsewhere}, where there is none; nothing was"
+    assert told in " ".join(refused.split())
+    assert not elsewhere.exists()
+    play(tmp_path, [preflight], nanofleet_pki_dir=str(elsewhere), nanofleet_pki_new_authority=True)
+    play(tmp_path, [preflight], nanofleet_pki_dir=str(made / "pki"))
