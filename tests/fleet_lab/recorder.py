@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any, Self
@@ -29,27 +31,21 @@ class Recorder:
         assert program is not None
         client = self._pki / "clients/dashboard"
         with self._file.open("wb") as out:
+            # It reconnects by itself, but ends where the broker tells it of an error; its session goes on.
+            again = 'while :; do "$@"; sleep 1; done'
+            command = [
+                *("sh", "-c", again, "recorder", program, "-V", "mqttv5", "-h", self._broker, "-p", "8883"),
+                *("--cafile", f"{self._pki}/ca.pem", "--cert", f"{client}.pem", "--key", f"{client}.key"),
+                *("-i", "dashboard", "-c", "-x", "3600", "-q", "1", "-t", "edge/#", "-F", "%j"),
+            ]
             self._process = subprocess.Popen(
-                [
-                    *(program, "-V", "mqttv5", "-h", self._broker, "-p", "8883"),
-                    *(
-                        "--cafile",
-                        str(self._pki / "ca.pem"),
-                        "--cert",
-                        f"{client}.pem",
-                        "--key",
-                        f"{client}.key",
-                    ),
-                    *("-i", "dashboard", "-c", "-x", "3600", "-q", "1", "-t", "edge/#", "-F", "%j"),
-                ],
-                stdout=out,
-                stderr=subprocess.STDOUT,
+                command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
             )
         return self
 
     def __exit__(self, *_error: object) -> None:
         if self._process is not None:
-            self._process.terminate()
+            os.killpg(self._process.pid, signal.SIGTERM)
             self._process.wait(timeout=10)
 
     def messages(self, node: str, kind: str = "") -> list[dict[str, Any]]:
