@@ -11,6 +11,7 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -308,7 +309,7 @@ def test_a_real_prometheus_scrapes_a_real_agent_and_raises_alarms(tmp_path: Path
             "nanofleet_clock_synced",
             'nanofleet_healthy{who="policy"} == 1',
         ):
-            assert has(told), told
+            until_blocking(partial(has, told), within_s=30, every_s=0.2)
         # What nobody knows yet is not told: it would be an alarm.
         assert not has("nanofleet_outbox_card_life_years == 0")
         assert not any(name in prometheus.firing() for name in ("NanofleetNodeDown", "NanofleetOffline"))
