@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("fleet").addoption(
         "--bounded",
         action="store_true",
-        help="leave out what takes long and is tried elsewhere: the observers",
+        help="leave out the observers, which are tried elsewhere, and give a silent link up sooner",
     )
 
 
@@ -54,17 +54,18 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     out = folder / "release"
     lab = Lab(os.environ.get("NANOFLEET_TEST_LAB", "test"))
     lab.down()
-    made = Fleet(lab=lab, releases=out, folder=REPOSITORY / "build/fleet-test")
+    bounded = request.config.getoption("--bounded")
+    made = Fleet(lab=lab, releases=out, folder=REPOSITORY / "build/fleet-test", impatient=bounded)
     shutil.rmtree(made.folder, ignore_errors=True)
     made.folder.mkdir(parents=True)
     request.config.stash[_FLEET] = made
     try:
         with ThreadPoolExecutor(2) as pool:
             hosts = pool.submit(lab.up)
-            for version, patch in _releases(bounded=request.config.getoption("--bounded")).items():
+            for version, patch in _releases(bounded=bounded).items():
                 make_release(version, out=out, sources=folder / "sources", patch=patch)
             hosts.result()
-        if not request.config.getoption("--bounded"):
+        if not bounded:
             for package in ("mosquitto", "prometheus"):
                 purge(lab.host("broker-1"), package)
             offer(lab.host("broker-1"), "prometheus")

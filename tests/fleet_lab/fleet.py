@@ -21,6 +21,9 @@ from tools.fleet_lab.lab import Lab
 
 ANSIBLE: Final = REPOSITORY / "deploy/ansible"
 _TIMEOUT_S: Final = 600
+_IMPATIENT: Final = (
+    "-o ControlMaster=auto -o ControlPersist=60s -o ServerAliveInterval=5 -o ServerAliveCountMax=4"
+)
 _RECAP: Final = re.compile(
     r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE
 )
@@ -53,6 +56,8 @@ class Fleet:
     timings: list[tuple[str, float, int]] = field(default_factory=list)
     """What ran, how many seconds, and for how many nodes."""
     recorder: Recorder | None = None
+    impatient: bool = False
+    """Whether a link that is silent is given up after 20 seconds already."""
 
     @property
     def pki(self) -> Path:
@@ -83,6 +88,7 @@ class Fleet:
                 "ANSIBLE_NOCOLOR": "1",
                 "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_tasks",
                 "ANSIBLE_HOME": str(self.folder / "ansible"),
+                **({"ANSIBLE_SSH_ARGS": _IMPATIENT} if self.impatient else {}),
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

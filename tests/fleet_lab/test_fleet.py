@@ -122,7 +122,7 @@ def test_a_version_that_fails_its_gate_is_put_back_and_goes_no_further(fleet: Fl
         "rollout.yml",
         *QUICK_SOAK,
         "-e",
-        "nanofleet_gate_wait_s=20",
+        "nanofleet_gate_wait_s=12",
         version=BLIND,
         label="rollout.yml of a version that sees nothing",
     )
@@ -206,6 +206,7 @@ def test_a_node_off_the_network_during_its_update_is_resumed(fleet: Fleet) -> No
     assert not fleet.retry_list()
 
 
+@pytest.mark.slow
 def test_rollback_over_an_outbox_that_grew_loses_nothing(fleet: Fleet) -> None:
     node = fleet.lab.host("nano-2")
     assert "growth" in columns_of(node.root / "var/lib/nanofleet/outbox.sqlite3")
