@@ -49,7 +49,7 @@ fleet-lab: venv venv-ansible venv-release ## Bring up three nodes and a broker h
 fleet-lab-down: venv ## Take the lab away
 	$(BIN)/python -m tools.fleet_lab down --name $(LAB)
 
-fleet-test: venv venv-ansible venv-release ## Tell the story of a fleet on real hosts (root; 13 minutes); QUICK=1: 11
+fleet-test: venv venv-ansible venv-release ## Tell the story of a fleet on real hosts (root; up to 40 minutes); QUICK=1: 12
 	$(BIN)/python -m pytest tests/fleet_lab $(if $(QUICK),--bounded -m "fleet and not slow",-m fleet) $(ARGS)
 
 lint: venv ## The part of check that runs no test
