@@ -55,22 +55,25 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     lab = Lab(os.environ.get("NANOFLEET_TEST_LAB", "test"))
     lab.down()
     bounded = request.config.getoption("--bounded")
-    made = Fleet(lab=lab, releases=out, folder=REPOSITORY / "build/fleet-test", impatient=bounded)
+    made = Fleet(lab=lab, folder=REPOSITORY / "build/fleet-test", impatient=bounded)
     shutil.rmtree(made.folder, ignore_errors=True)
     made.folder.mkdir(parents=True)
     request.config.stash[_FLEET] = made
+    pool = ThreadPoolExecutor(2)
     try:
-        with ThreadPoolExecutor(2) as pool:
-            hosts = pool.submit(lab.up)
-            for version, patch in _releases(bounded=bounded).items():
-                make_release(version, out=out, sources=folder / "sources", patch=patch)
-            hosts.result()
+        hosts = pool.submit(lab.up)
+        for version, patch in _releases(bounded=bounded).items():
+            made.building[version] = pool.submit(
+                make_release, version, out=out, sources=folder / "sources", patch=patch
+            )
+        hosts.result()
         if not bounded:
             for package in ("mosquitto", "prometheus"):
                 purge(lab.host("broker-1"), package)
             offer(lab.host("broker-1"), "prometheus")
         yield made
     finally:
+        pool.shutdown(cancel_futures=True)
         if made.recorder is not None:
             made.recorder.__exit__()
         lab.down()

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import time
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,8 +52,9 @@ class Fleet:
     """The hosts, the releases and the recorder; `timings` is what the summary prints."""
 
     lab: Lab
-    releases: Path
     folder: Path
+    building: dict[str, Future[Path]] = field(default_factory=dict)
+    """Releases by version: those that a later chapter wants are made meanwhile."""
     timings: list[tuple[str, float, int]] = field(default_factory=list)
     """What ran, how many seconds, and for how many nodes."""
     recorder: Recorder | None = None
@@ -71,7 +73,7 @@ class Fleet:
 
     def start(self, playbook: str, *options: str, version: str = "") -> subprocess.Popen[str]:
         """Start a playbook, with the release of `version` where one is named."""
-        release = [f"-e nanofleet_release_dir={self.releases / version}"] if version else []
+        release = [f"-e nanofleet_release_dir={self.building[version].result()}"] if version else []
         return subprocess.Popen(
             [
                 *(
@@ -88,7 +90,7 @@ class Fleet:
                 "ANSIBLE_NOCOLOR": "1",
                 "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_tasks",
                 "ANSIBLE_HOME": str(self.folder / "ansible"),
-                **({"ANSIBLE_SSH_ARGS": _IMPATIENT} if self.impatient else {}),
+                **({"ANSIBLE_SSH_ARGS": _IMPATIENT, "ANSIBLE_SSH_RETRIES": "1"} if self.impatient else {}),
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

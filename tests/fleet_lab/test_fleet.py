@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.fleet, pytest.mark.broker, pytest.mark.timeout(600)]
 NODES = ("nano-1", "nano-2", "nano-3")
 QUICK_SOAK = (
     "-e",
-    '{"nanofleet_soak_s": 5, "nanofleet_waves": ["100%"]}',
+    '{"nanofleet_soak_s": 2, "nanofleet_waves": ["100%"]}',
     "-e",
     "nanofleet_accept_unaudited=true",
 )
