@@ -91,6 +91,11 @@ TAKEN: Final[dict[str, tuple[Machine, str, str]]] = {
         "cp311-x86_64",
     ),
     "accepted-findings": (Machine(release="accepted"), "system", "cp311-x86_64"),
+    "variable-of-its-own": (
+        Machine(inventory={"nanofleet_camera_network": "192.0.2.0/24"}),
+        "system",
+        "cp311-x86_64",
+    ),
     "unaudited-by-wish": (
         Machine(release="unknown", inventory={"nanofleet_accept_unaudited": True}),
         "system",
@@ -132,6 +137,10 @@ REFUSED: Final[dict[str, tuple[Machine, tuple[str, ...]]]] = {
     ),
     "jetpack-6-gpu": (jetson(36, nanofleet_onnxruntime="gpu"), ("may be cpu or wheel, and is gpu",)),
     "jetpack-6-without-archive": (jetson(36, private=False), ("has Python 3.10", "nanofleet_python_archive")),
+    "nearly-right-name": (
+        Machine(inventory={"nanofleet_onxruntime": "gpu"}),
+        ("nanofleet_onxruntime is no variable; did you mean nanofleet_onnxruntime?",),
+    ),
     "old-glibc": (Machine(glibc="2.27"), ("glibc 2.27", "wanted are", "glibc 2.28 or newer")),
     "no-glibc": (Machine(glibc=""), ("glibc 0;", "glibc 2.28 or newer")),
     "no-systemd": (Machine(init="sysvinit", systemd=None), ("with sysvinit", "wanted are")),

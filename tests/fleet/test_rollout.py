@@ -70,6 +70,10 @@ if sys.argv[2] == "get":
     print(json.dumps({"nodes": {name: told(name.removeprefix("plant/")) for name in names}}))
     sys.exit()
 wishes = json.loads(Path(sys.argv[sys.argv.index("--each") + 1]).read_text())
+hung_up = here / "hung-up"
+if scenario["hangs_up_once"] and not hung_up.exists():
+    hung_up.touch()
+    sys.exit(69)
 if any(wish["agent"] in scenario["unanswered"] for wish in wishes.values()):
     sys.stderr.write("the broker hung up\\n")
     sys.exit(69)
@@ -137,10 +141,13 @@ class Folders:
         *options: str,
         bad: Mapping[str, list[str]] | None = None,
         unanswered: tuple[str, ...] = (),
+        hangs_up_once: bool = False,
         cannot_install: tuple[str, ...] = (),
     ) -> Ran:
         """Run a playbook; `bad`: by node, the releases under which its door sees nothing."""
-        (self.folder / "scenario.json").write_text(json.dumps({"bad": bad or {}, "unanswered": unanswered}))
+        (self.folder / "scenario.json").write_text(
+            json.dumps({"bad": bad or {}, "unanswered": unanswered, "hangs_up_once": hangs_up_once})
+        )
         variables = {
             "__nanofleet_home": f"{self.folder}/hosts/{{{{ inventory_hostname }}}}",
             "__nanofleet_cache": str(self.folder / "cache"),
@@ -212,8 +219,8 @@ def on(release: str, *names: str) -> dict[str, str]:
     return dict.fromkeys(names, release)
 
 
-def test_all_get_a_release_that_is_well(fleet: Folders) -> None:
-    done = fleet.run("rollout.yml")
+def test_all_get_a_release_that_is_well_though_the_broker_hangs_up_once(fleet: Folders) -> None:
+    done = fleet.run("rollout.yml", hangs_up_once=True)
     assert done.status == 0, done.output[-3000:]
     assert fleet.runs == on(NEW, *NODES)
     assert fleet.accepted("d") == {"release": NEW, "before": OLD, "sources": ["door", "yard"]}
