@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import yaml
 
-from tests.fleet.roles import ANSIBLE, REPOSITORY
-
-_PLAYER: Final = REPOSITORY / ".venv-ansible/bin/ansible-playbook"
-_TIMEOUT_S: Final = 500
+from tests.fleet.player import ANSIBLE, run_playbook
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +46,13 @@ def run_plays(
         (folder / "hosts.yml").write_text(yaml.safe_dump(inventory))
         inventory = folder / "hosts.yml"
     known = {"ansible_python_interpreter": "{{ ansible_playbook_python }}", **variables}
-    done = subprocess.run(
-        [str(_PLAYER), "-i", str(inventory), str(book), "-e", json.dumps(known), *arguments],
-        cwd=ANSIBLE,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
+    done = run_playbook(
+        *("-i", str(inventory), str(book), "-e", json.dumps(known), *arguments),
+        environment={
             "ANSIBLE_HOME": str(folder / "ansible"),
             "ANSIBLE_ROLES_PATH": str(roles),
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
         },
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_S,
-        check=False,
     )
     assert done.stdout.startswith("{"), done.stdout[-3000:] + done.stderr[-3000:]
     return list(_read(json.loads(done.stdout)))

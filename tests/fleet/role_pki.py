@@ -8,14 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
 import yaml
 
-REPOSITORY: Final = Path(__file__).resolve().parents[2]
-ANSIBLE: Final = REPOSITORY / "deploy/ansible"
-PLAYER: Final = REPOSITORY / ".venv-ansible/bin/ansible-playbook"
+from tests.fleet.player import heard, run_playbook
+
 PASSPHRASE: Final = "not to be seen anywhere"
-_TIMEOUT_S: Final = 240
 
 OWN: Final = {
     "subject": "CN = nano-1",
@@ -35,30 +32,6 @@ def request(folder: Path, *, subject: str, asked: str, curve: str = "prime256v1"
     command = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", f"ec_paramgen_curve:{curve}", "-nodes"]
     command += ["-keyout", str(folder / "key.pem"), "-config", str(settings)]
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
-
-
-def require_ansible() -> None:
-    """Skips (in CI: fails) without .venv-ansible."""
-    if not PLAYER.exists():
-        lacking = "this machine lacks: .venv-ansible (make venv-ansible)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(lacking)
-        pytest.skip(lacking)
-
-
-def surroundings(**more: str) -> dict[str, str]:
-    """The environment in which Ansible finds the roles, whatever folder it runs in."""
-    return {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
-        "ANSIBLE_ROLES_PATH": str(ANSIBLE / "roles"),
-        "ANSIBLE_FILTER_PLUGINS": str(ANSIBLE / "filter_plugins"),
-        "ANSIBLE_LIBRARY": str(ANSIBLE / "library"),
-        "ANSIBLE_NOCOLOR": "1",
-        "ANSIBLE_SSH_RETRIES": "0",
-        "COLUMNS": "400",
-        **more,
-    }
 
 
 def written(folder: Path, tasks: Sequence[Mapping[str, Any]], **variables: Any) -> Path:
@@ -88,21 +61,9 @@ def play(
     **variables: Any,
 ) -> str:
     """What the playbook printed. `before`: a command that runs it. `fails`: that it must."""
-    require_ansible()
-    command = [*before, str(PLAYER), "-i", inventory, *options, str(written(folder, tasks, **variables))]
-    done = subprocess.run(
-        command,
-        env=surroundings(**(environment or {})),
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_S,
-        check=False,
-    )
-    said = done.stdout + done.stderr
-    assert (done.returncode != 0) == fails, said[-5000:]
-    return said
+    book = str(written(folder, tasks, **variables))
+    words = ("-i", inventory, *options, book)
+    return heard(run_playbook(*words, folder=folder, before=before, environment=environment), fails=fails)
 
 
 def role(tasks_from: str, **variables: Any) -> dict[str, Any]:

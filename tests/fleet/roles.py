@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +12,9 @@ from typing import Any, Final
 
 import yaml
 
-REPOSITORY: Final = Path(__file__).resolve().parents[2]
-ANSIBLE: Final = REPOSITORY / "deploy/ansible"
+from tests.fleet.player import ANSIBLE, PLAYER, heard, run_playbook
+
 ROLES: Final = ("agent", "broker", "observe", "pki")
-_BIN: Final = REPOSITORY / ".venv-ansible/bin"
 _TIMEOUT_S: Final = 300
 
 _RENDER: Final = """\
@@ -56,7 +54,13 @@ def filters(name: str = "nanofleet") -> ModuleType:
 def render(role: str, template: str, values: Mapping[str, Any]) -> str:
     """A template of a role with these values. The test needs the marker `ansible`."""
     done = subprocess.run(
-        [str(_BIN / "python"), "-c", _RENDER, str(ANSIBLE / "roles" / role / "templates"), template],
+        [
+            str(PLAYER.with_name("python")),
+            "-c",
+            _RENDER,
+            str(ANSIBLE / "roles" / role / "templates"),
+            template,
+        ],
         input=json.dumps(values),
         capture_output=True,
         text=True,
@@ -83,21 +87,13 @@ def play(
     # Before the first play Ansible knows no variables of hosts.
     head = "- hosts: localhost\n  gather_facts: false\n- hosts: nodes\n  gather_facts: false\n"
     file.write_text(f"{head}  connection: local\n  serial: {json.dumps(serial)}\n  roles: [{role}]\n")
-    done = subprocess.run(
-        [
-            *(str(_BIN / "ansible-playbook"), "-i", str(ANSIBLE / "inventories" / inventory), str(file)),
+    heard(
+        run_playbook(
+            *("-i", str(ANSIBLE / "inventories" / inventory), str(file)),
             *("-e", json.dumps(variables), "-e", "ansible_python_interpreter={{ ansible_playbook_python }}"),
-        ],
-        cwd=ANSIBLE,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
-            "ANSIBLE_HOME": str(folder / "ansible"),
-            "ANSIBLE_ROLES_PATH": str(folder / "roles"),
-        },
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_S,
-        check=False,
+            environment={
+                "ANSIBLE_HOME": str(folder / "ansible"),
+                "ANSIBLE_ROLES_PATH": str(folder / "roles"),
+            },
+        )
     )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]

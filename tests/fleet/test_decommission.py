@@ -26,21 +26,17 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tests.brokers import HOST, Authority, Identity
+from tests.fleet.player import ANSIBLE, PLAYER, REPOSITORY, heard, run_playbook, surroundings
 from tests.fleet.role_broker import RoleBroker, connected, is_let_in, names, revocation_list
 from tests.fleet.role_pki import (
-    ANSIBLE,
     OWN,
     PASSPHRASE,
-    PLAYER,
-    REPOSITORY,
     as_root,
     play,
     request,
-    require_ansible,
     role,
     signing,
     stand_in,
-    surroundings,
     written,
 )
 from tests.polling import until_blocking
@@ -48,7 +44,6 @@ from tests.polling import until_blocking
 pytestmark = [pytest.mark.ansible, pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(600)]
 
 NODE: Final = "edge/v1/plant/nano-1"
-_TIMEOUT_S: Final = 300
 
 
 class RoleAuthority(Authority):
@@ -110,20 +105,9 @@ class Site:
             f"*restart*mosquitto*) touch {self.restart}; "
             f"while [ -e {self.restart} ]; do sleep 0.1; done;; esac"
         )
-        command = [*as_root(), str(PLAYER), "-i", str(inventory), "-e", json.dumps(self.variables), *book]
-        done = subprocess.run(
-            command,
-            env=surroundings(PATH=stand_in(self.folder, "systemctl", systemctl)),
-            cwd=ANSIBLE,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-        said = done.stdout + done.stderr
-        assert (done.returncode != 0) == fails, said[-5000:]
-        return said
+        words = ("-i", str(inventory), "-e", json.dumps(self.variables), *book)
+        path = stand_in(self.folder, "systemctl", systemctl)
+        return heard(run_playbook(*words, before=as_root(), environment={"PATH": path}), fails=fails)
 
     @contextmanager
     def restarting(self, *, really: bool = True) -> Iterator[None]:
@@ -271,17 +255,11 @@ def test_of_many_nodes_some_are_named(tmp_path: Path) -> None:
 
 def over(folder: Path, nodes: list[str], named: str) -> str:
     """What decommission.yml said, which must fail, with an inventory of these nodes."""
-    require_ansible()
     hosts = {name: {"nanofleet_site": "plant"} for name in nodes}
     inventory = folder / "hosts.yml"
     inventory.write_text(yaml.safe_dump({"broker": {"hosts": {"broker-1": {}}}, "nodes": {"hosts": hosts}}))
     told = {"nanofleet_pki_clients": ["controller"], "nanofleet_decommission": named}
-    command = [str(PLAYER), "-i", str(inventory), "decommission.yml", "-e", json.dumps(told)]
-    done = subprocess.run(
-        command, env=surroundings(), cwd=ANSIBLE, capture_output=True, text=True, timeout=120, check=False
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode != 0, said
+    said = heard(run_playbook("-i", str(inventory), "decommission.yml", "-e", json.dumps(told)), fails=True)
     return " ".join(said.split())
 
 

@@ -9,8 +9,9 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from tests.fleet.player import ANSIBLE
 from tests.fleet.playing import Said, run_plays
-from tests.fleet.roles import ANSIBLE, ROLES, read
+from tests.fleet.roles import ROLES, read
 
 PARTS: Final = ("meta", "defaults", "vars")
 WRONG: Final = {

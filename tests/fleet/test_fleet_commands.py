@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 
 from tests.brokers import HOST, OPERATOR, Authority, Mosquitto, free_port
-from tests.fleet.roles import REPOSITORY
+from tests.fleet.player import REPOSITORY
 from tests.fleet.simulated import POLICY, Talk, detections, payloads, settings_of
 from tests.polling import until_blocking
 
@@ -27,19 +27,6 @@ COMMAND: Final = Path(sys.executable).with_name("nanofleet")
 NODE: Final = "plant/nano-1"
 
 Fleet = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path) as broker:
-        yield broker
-
-
-@pytest.fixture
-def talk(broker: Mosquitto) -> Iterator[Talk]:
-    talk = Talk(broker)
-    yield talk
-    talk.close()
 
 
 @pytest.fixture

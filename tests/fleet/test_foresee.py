@@ -10,8 +10,9 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from tests.fleet.player import ANSIBLE
 from tests.fleet.playing import Said, run_plays
-from tests.fleet.roles import ANSIBLE, read
+from tests.fleet.roles import read
 
 pytestmark = [pytest.mark.ansible, pytest.mark.slow, pytest.mark.timeout(120)]
 

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.fleet.role_pki import ANSIBLE, OWN, PASSPHRASE, PLAYER, play, request, role, signing
+from tests.fleet.player import ANSIBLE, PLAYER
+from tests.fleet.role_pki import OWN, PASSPHRASE, play, request, role, signing
 
 pytestmark = [pytest.mark.ansible, pytest.mark.slow, pytest.mark.timeout(300)]
 

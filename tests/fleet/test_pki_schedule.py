@@ -10,7 +10,8 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.fleet.role_pki import PASSPHRASE, PLAYER, play, require_ansible, role
+from tests.fleet.player import PLAYER
+from tests.fleet.role_pki import PASSPHRASE, play, role
 
 pytestmark = [pytest.mark.ansible, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -22,7 +23,6 @@ class Controller:
     """An inventory whose passphrase is in a vault, and a folder for units."""
 
     def __init__(self, folder: Path) -> None:
-        require_ansible()
         self.folder = folder / "50 % of a $fleet"
         self.inventory = self.folder / "inventory"
         self.units = self.folder / "units"

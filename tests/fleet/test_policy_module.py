@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,19 +19,6 @@ NODE: Final = "plant/nano-1"
 SENT: Final = f"Received PUBLISH from {OPERATOR}"
 
 Hold = Callable[..., Mapping[str, Any]]
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    with Mosquitto(tmp_path) as broker:
-        yield broker
-
-
-@pytest.fixture
-def talk(broker: Mosquitto) -> Iterator[Talk]:
-    talk = Talk(broker)
-    yield talk
-    talk.close()
 
 
 @pytest.fixture

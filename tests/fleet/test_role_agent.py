@@ -23,7 +23,8 @@ from agent.settings.control import ControlKeySettings
 from agent.settings.grants import SecretSettings
 from agent.settings.model import Settings
 from agent.settings.permits import breaches
-from tests.fleet.roles import ANSIBLE, ROLES, filters, options, play, read, render
+from tests.fleet.player import ANSIBLE
+from tests.fleet.roles import ROLES, filters, options, play, read, render
 
 _TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"))
 _VALUE = st.one_of(st.booleans(), st.integers(-(2**53), 2**53), _TEXT, st.lists(_TEXT))

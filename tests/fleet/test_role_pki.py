@@ -10,20 +10,10 @@ from typing import Final
 import pytest
 import yaml
 
-from tests.fleet.role_pki import (
-    ANSIBLE,
-    OWN,
-    PASSPHRASE,
-    PLAYER,
-    play,
-    request,
-    require_ansible,
-    role,
-    signing,
-    surroundings,
-)
+from tests.fleet.player import run_playbook
+from tests.fleet.role_pki import OWN, PASSPHRASE, play, request, role, signing
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ansible, pytest.mark.slow, pytest.mark.timeout(300)]
 
 FORGED: Final[Mapping[str, Mapping[str, str]]] = {
     "another name": {"subject": "CN = nano-2"},
@@ -104,7 +94,6 @@ def test_a_revocation_list_of_a_year_is_taken(tmp_path: Path, life: str) -> None
 
 def playbook(folder: Path, name: str, *options: str) -> str:
     """What a playbook printed over two nodes that nobody can reach; box-1 carries the node nano-1."""
-    require_ansible()
     away = {"ansible_host": "127.0.0.1", "ansible_port": 1, "nanofleet_site": "plant"}
     hosts = {"box-1": {**away, "nanofleet_node": "nano-1"}, "box-2": away}
     groups = {
@@ -113,10 +102,7 @@ def playbook(folder: Path, name: str, *options: str) -> str:
     }
     inventory = folder / "hosts.yml"
     inventory.write_text(yaml.safe_dump({"all": {"children": groups}}))
-    command = [str(PLAYER), "-i", str(inventory), name, *options]
-    done = subprocess.run(
-        command, env=surroundings(), cwd=ANSIBLE, capture_output=True, text=True, timeout=240, check=False
-    )
+    done = run_playbook("-i", str(inventory), name, *options)
     return done.stdout + done.stderr
 
 

@@ -7,9 +7,7 @@ What a node does to itself (preflight, installation, restart) is stood in for by
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.fleet.roles import ANSIBLE, REPOSITORY
+from tests.fleet.player import ANSIBLE, run_playbook
 
 pytestmark = [pytest.mark.slow, pytest.mark.ansible, pytest.mark.timeout(180)]
 
@@ -157,23 +155,15 @@ class Folders:
             "nanofleet_policy": {"v": 1, "version": 1, "policy": {}},
             "cannot_install": cannot_install,
         }
-        done = subprocess.run(
-            [
-                *(str(REPOSITORY / ".venv-ansible/bin/ansible-playbook"), "-i", str(self.inventory)),
-                *(playbook, "-e", json.dumps(variables), *options),
-            ],
-            cwd=self.playbooks,
-            env={
-                **os.environ,
+        done = run_playbook(
+            *("-i", str(self.inventory), playbook, "-e", json.dumps(variables), *options),
+            folder=self.playbooks,
+            environment={
                 "ANSIBLE_CONFIG": str(self.playbooks / "ansible.cfg"),
+                "ANSIBLE_ROLES_PATH": str(self.playbooks / "roles"),
                 "ANSIBLE_HOME": str(self.folder / "home"),
                 "ANSIBLE_GATHERING": "explicit",
-                "ANSIBLE_NOCOLOR": "1",
             },
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
         )
         return Ran(done.returncode, done.stdout + done.stderr)
 
