@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,21 +18,12 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """The filters by the names that templates use."""
-        return {"read_yaml": read_yaml, "variables_of": variables_of, "misspelt": misspelt}
+        return {"variables_of": variables_of, "misspelt": misspelt}
 
 
-def read_yaml(file: str) -> Any:
-    """A YAML file of the controller, parsed."""
-    return yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-
-
-def variables_of(specs: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The variables of all entry points of roles' argument_specs.
-
-    >>> entries = {"main": {"options": {"port": {}}}, "gate": {"options": {"host": {}}}}
-    >>> variables_of([{"argument_specs": entries}])
-    ['host', 'port']
-    """
+def variables_of(roles: str) -> list[str]:
+    """The variables that the argument_specs of all roles in a folder of the controller tell of."""
+    specs = [yaml.safe_load(file.read_bytes()) for file in Path(roles).glob("*/meta/argument_specs.yml")]
     entries = [entry for spec in specs for entry in spec["argument_specs"].values()]
     return sorted({name for entry in entries for name in entry.get("options") or {}})
 
