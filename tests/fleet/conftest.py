@@ -1,13 +1,15 @@
-"""A real broker, and somebody who speaks for nodes on it."""
+"""A real broker, somebody who speaks for nodes on it, and an authority that the role made."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.brokers import Mosquitto
+from tests.fleet.role_pki import OWN, PASSPHRASE, play, request, role, signing
 from tests.fleet.simulated import Talk
 
 
@@ -22,3 +24,23 @@ def talk(broker: Mosquitto) -> Iterator[Talk]:
     talk = Talk(broker)
     yield talk
     talk.close()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A controller's folder: an authority in `pki` that has issued nano-1 its certificate, for key.pem.
+
+    For reading and for copies: it takes some 25 s to make.
+    """
+    folder = tmp_path_factory.mktemp("authority")
+    said = play(folder, [role("authority.yml"), signing(request(folder, **OWN))])
+    assert PASSPHRASE not in said
+    return folder
+
+
+@pytest.fixture
+def controller(authority: Path, tmp_path: Path) -> Path:
+    """A copy of it, in the test's own folder."""
+    shutil.copytree(authority / "pki", tmp_path / "pki")
+    shutil.copy(authority / "key.pem", tmp_path)
+    return tmp_path

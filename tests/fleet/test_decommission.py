@@ -29,13 +29,8 @@ from tests.brokers import HOST, Authority, Identity
 from tests.fleet.player import ANSIBLE, PLAYER, REPOSITORY, heard, run_playbook, surroundings
 from tests.fleet.role_broker import RoleBroker, connected, is_let_in, names, revocation_list
 from tests.fleet.role_pki import (
-    OWN,
     PASSPHRASE,
     as_root,
-    play,
-    request,
-    role,
-    signing,
     stand_in,
     written,
 )
@@ -64,7 +59,6 @@ class Site:
         self.folder = folder
         self.pki = folder / "pki"
         self.restart = folder / "restart"
-        play(folder, [role("authority.yml"), signing(request(folder, **OWN))], options=())
         self.broker = RoleBroker(
             folder / "broker",
             authority=RoleAuthority(folder / "own", self.pki),
@@ -131,8 +125,8 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path)
+def site(controller: Path) -> Iterator[Site]:
+    site = Site(controller)
     with site.broker:
         yield site
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from tests.fleet.player import ANSIBLE, PLAYER
-from tests.fleet.role_pki import OWN, PASSPHRASE, play, request, role, signing
+from tests.fleet.role_pki import PASSPHRASE, play, role
 
 pytestmark = [pytest.mark.ansible, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -21,23 +21,6 @@ ENTRIES: Final[dict[str, dict[str, Any]]] = {
     "authority.yml": {},
     "revoke.yml": {"__nanofleet_pki_gone": GONE},
 }
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A controller with an authority that has issued nano-1 a certificate."""
-    folder = tmp_path_factory.mktemp("made")
-    said = play(folder, [role("authority.yml"), signing(request(folder, **OWN)), role("authority.yml")])
-    assert len(list((folder / "pki/issued").glob("nano-1.*.pem"))) == 1
-    assert PASSPHRASE not in said
-    return folder
-
-
-@pytest.fixture
-def controller(made: Path, tmp_path: Path) -> Path:
-    """Its own copy."""
-    shutil.copytree(made / "pki", tmp_path / "pki")
-    return tmp_path
 
 
 def files(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -86,12 +69,12 @@ WRONG: Final[dict[str, tuple[Callable[[Path], None], dict[str, Any], str]]] = {
 
 @pytest.mark.parametrize("options", [["-vvv"], ["-vvv", "--check", "--diff"]], ids=["run", "check"])
 def test_what_the_authority_cannot_sign_with_is_told_and_nothing_is_changed(
-    made: Path, tmp_path: Path, options: list[str]
+    authority: Path, tmp_path: Path, options: list[str]
 ) -> None:
     tasks, told = [], set()
     for number, (spoil, variables, words) in enumerate(WRONG.values()):
         pki = tmp_path / f"{number}/pki"
-        shutil.copytree(made / "pki", pki)
+        shutil.copytree(authority / "pki", pki)
         spoil(pki)
         for entry, more in ENTRIES.items():
             attempt = role(entry, nanofleet_pki_dir=str(pki), **variables, **more)
@@ -170,6 +153,7 @@ def test_a_list_that_the_authority_has_not_signed_never_takes_the_place_of_one_t
     said = play(controller, [role("authority.yml")])
     assert "changed=0" in said
     assert not (pki / "crl.pem.new").exists()
+    assert len(list((pki / "issued").glob("nano-1.*.pem"))) == 1
 
 
 def test_who_has_no_vault_is_told_how_to_come_by_one(tmp_path: Path) -> None:
@@ -214,15 +198,15 @@ def test_the_passphrase_is_in_no_file_while_a_module_runs(
     assert bool(found.read_text()) == seen
 
 
-def test_a_host_is_not_given_to_another_authority_in_passing(made: Path, tmp_path: Path) -> None:
+def test_a_host_is_not_given_to_another_authority_in_passing(authority: Path, tmp_path: Path) -> None:
     """As a mistyped nanofleet_pki_dir would do it."""
     host, elsewhere = tmp_path / "host", tmp_path / "elsewhere"
     host.mkdir()
-    shutil.copy(made / "pki/ca.pem", host)
+    shutil.copy(authority / "pki/ca.pem", host)
     preflight = role("preflight.yml", nanofleet_pki_folder=str(host), nanofleet_pki_name="nano-1")
     refused = play(tmp_path, [preflight], fails=True, nanofleet_pki_dir=str(elsewhere))
     told = f"localhost trusts another authority than that of {elsewhere}, where there is none; nothing was"
     assert told in " ".join(refused.split())
     assert not elsewhere.exists()
     play(tmp_path, [preflight], nanofleet_pki_dir=str(elsewhere), nanofleet_pki_new_authority=True)
-    play(tmp_path, [preflight], nanofleet_pki_dir=str(made / "pki"))
+    play(tmp_path, [preflight], nanofleet_pki_dir=str(authority / "pki"))

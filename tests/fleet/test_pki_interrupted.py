@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,8 +29,8 @@ class Host:
         self.key = folder / "etc/secrets/node.key"
         self.certificate = folder / "etc/node.pem"
 
-    def run(self, *tasks: Mapping[str, Any], fails: bool = False, mv: str | None = None, **more: Any) -> str:
-        """See to key and certificate, after `tasks`. `mv`: a script in its place, for this run."""
+    def run(self, *, fails: bool = False, mv: str | None = None, **more: Any) -> str:
+        """See to key and certificate. `mv`: a script in its place, for this run."""
         self._told.write_text("")
         path = stand_in(self._folder, "systemctl", f"echo \"$@\" >>{self._told}\necho 'systemd 252 (252)'")
         if mv is None:
@@ -40,7 +39,7 @@ class Host:
             stand_in(self._folder, "mv", mv)
         return play(
             self._folder,
-            [*tasks, READ, role("configure.yml"), FLUSH, role("verify.yml")],
+            [READ, role("configure.yml"), FLUSH, role("verify.yml")],
             options=(),
             before=as_root(),
             environment={"PATH": path},
@@ -66,9 +65,9 @@ class Host:
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
-    host = Host(tmp_path)
-    host.run(role("authority.yml"))
+def host(controller: Path) -> Host:
+    host = Host(controller)
+    host.run()
     assert host.fits()
     return host
 

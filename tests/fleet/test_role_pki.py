@@ -30,15 +30,15 @@ FORGED: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-def test_a_request_for_anything_but_its_own_name_and_purpose_is_not_signed(tmp_path: Path) -> None:
-    tasks = [role("authority.yml"), signing(request(tmp_path, **OWN))]
+def test_a_request_for_anything_but_its_own_name_and_purpose_is_not_signed(controller: Path) -> None:
+    tasks = []
     for what, forged in FORGED.items():
         told = {"ansible.builtin.debug": {"msg": f"refused: {what}"}}
         failed = {"ansible.builtin.fail": {"msg": f"signed: {what}"}}
         tasks.append(
             {
                 "name": f"Try {what}",
-                "block": [signing(request(tmp_path, **{**OWN, **forged})), failed],
+                "block": [signing(request(controller, **{**OWN, **forged})), failed],
                 "rescue": [
                     {
                         "ansible.builtin.assert": {
@@ -49,27 +49,28 @@ def test_a_request_for_anything_but_its_own_name_and_purpose_is_not_signed(tmp_p
                 ],
             }
         )
-    said = play(tmp_path, tasks)
+    said = play(controller, tasks)
     assert {what for what in FORGED if f"refused: {what}" in said} == set(FORGED)
-    issued = sorted(file.name.split(".")[0] for file in (tmp_path / "pki/issued").iterdir())
+    issued = sorted(file.name.split(".")[0] for file in (controller / "pki/issued").iterdir())
     assert issued == sorted(2 * ["controller", "nano-1", "refused", "verify"])
     assert PASSPHRASE not in said
     assert "PRIVATE KEY" not in said
-    assert (tmp_path / "pki/ca.key").read_text().startswith("-----BEGIN ENCRYPTED PRIVATE KEY")
-    assert (tmp_path / "pki/ca.key").stat().st_mode & 0o777 == 0o600
+    assert (controller / "pki/ca.key").read_text().startswith("-----BEGIN ENCRYPTED PRIVATE KEY")
+    assert (controller / "pki/ca.key").stat().st_mode & 0o777 == 0o600
 
 
-def test_what_was_issued_to_a_name_is_revoked_all_of_it_and_once(tmp_path: Path) -> None:
-    sign = signing(request(tmp_path, **OWN))
+def test_what_was_issued_to_a_name_is_revoked_all_of_it_and_once(controller: Path) -> None:
+    sign = signing(request(controller, **OWN))
     revoke = role("revoke.yml", __nanofleet_pki_gone=[{"name": "nano-1", "site": "plant"}])
-    play(tmp_path, [role("authority.yml"), sign, sign, revoke, revoke])
-    entries = yaml.safe_load((tmp_path / "pki/revoked.yml").read_text())
+    play(controller, [sign, revoke, revoke])
+    entries = yaml.safe_load((controller / "pki/revoked.yml").read_text())
     assert [(entry["name"], entry["site"], len(entry["serials"])) for entry in entries] == [
         ("nano-1", "plant", 2)
     ]
     for name, holds in (("nano-1", False), ("refused", False), ("controller", True)):
-        command = ["openssl", "verify", "-x509_strict", "-crl_check", "-CAfile", str(tmp_path / "pki/ca.pem")]
-        command += ["-CRLfile", str(tmp_path / "pki/crl.pem"), str(tmp_path / f"pki/issued/{name}.pem")]
+        command = ["openssl", "verify", "-x509_strict", "-crl_check"]
+        command += ["-CAfile", str(controller / "pki/ca.pem")]
+        command += ["-CRLfile", str(controller / "pki/crl.pem"), str(controller / f"pki/issued/{name}.pem")]
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
         assert (done.returncode == 0) == holds, done.stderr
         assert holds or "certificate revoked" in done.stderr
