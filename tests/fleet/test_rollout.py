@@ -20,10 +20,13 @@ from tests.fleet.player import ANSIBLE, run_playbook
 
 pytestmark = [pytest.mark.slow, pytest.mark.ansible, pytest.mark.timeout(180)]
 
+BEFORE: Final = "0.0.9"
 OLD: Final = "0.1.0"
 NEW: Final = "0.2.0"
 CANARIES: Final = ("a", "b")
 NODES: Final = (*CANARIES, "c", "d")
+UNREACHABLE: Final = 4
+"""ansible-playbook's own, where nothing else is wrong."""
 ONE_WAVE: Final = ("-e", '{"nanofleet_waves": ["100%"]}')
 
 _MAIN: Final = """\
@@ -39,15 +42,15 @@ _MAIN: Final = """\
   register: __nanofleet_flip
 """
 _BACK: Final = """\
+- ansible.builtin.fail: {msg: its disk went read-only}
+  when: inventory_hostname in cannot_go_back
 - ansible.builtin.file:
     src: "releases/{{ __nanofleet_back_to }}"
     dest: "{{ __nanofleet_home }}/current"
     state: link
     force: true
-  register: __nanofleet_back
-- ansible.builtin.command: {cmd: "true"}
-  register: __nanofleet_older
-  changed_when: false
+- ansible.builtin.set_fact:
+    __nanofleet_began_anew: true
 """
 _COMMAND: Final = """\
 #!/usr/bin/env python3
@@ -72,7 +75,7 @@ hung_up = here / "hung-up"
 if scenario["hangs_up_once"] and not hung_up.exists():
     hung_up.touch()
     sys.exit(69)
-if any(wish["agent"] in scenario["unanswered"] for wish in wishes.values()):
+if any(wish.get("agent") in scenario["unanswered"] for wish in wishes.values()):
     sys.stderr.write("the broker hung up\\n")
     sys.exit(69)
 nodes = {}
@@ -80,7 +83,7 @@ for name, wish in wishes.items():
     health = told(name.removeprefix("plant/"))["health"]["sources"]
     well = [source for source, condition in health.items() if condition["status"] == "ok"]
     heard = all(source in well for source in wish.get("sources", health))
-    met = heard and runs[name.removeprefix("plant/")] == wish["agent"]
+    met = heard and wish.get("agent") in (None, runs[name.removeprefix("plant/")])
     condition = {"met": met, "seen": well, "wanted": wish.get("sources")}
     nodes[name] = {"met": met, "after_s": 1.0, "conditions": {"detection": condition}}
 met = all(node["met"] for node in nodes.values())
@@ -107,6 +110,8 @@ class Folders:
             home = folder / "hosts" / name
             home.mkdir(parents=True)
             (home / "current").symlink_to(f"releases/{OLD}")
+            for release in (BEFORE, OLD, NEW):
+                (home / "releases" / release / "etc").mkdir(parents=True)
         self.release = folder / NEW
         self.release.mkdir()
         (self.release / "release.json").write_text(json.dumps({"version": NEW}))
@@ -141,6 +146,7 @@ class Folders:
         unanswered: tuple[str, ...] = (),
         hangs_up_once: bool = False,
         cannot_install: tuple[str, ...] = (),
+        cannot_go_back: tuple[str, ...] = (),
     ) -> Ran:
         """Run a playbook; `bad`: by node, the releases under which its door sees nothing."""
         (self.folder / "scenario.json").write_text(
@@ -148,12 +154,14 @@ class Folders:
         )
         variables = {
             "__nanofleet_home": f"{self.folder}/hosts/{{{{ inventory_hostname }}}}",
+            "__nanofleet_releases": f"{self.folder}/hosts/{{{{ inventory_hostname }}}}/releases",
             "__nanofleet_cache": str(self.folder / "cache"),
             "nanofleet_release_dir": str(self.release),
             "nanofleet_command": str(self.command),
             "nanofleet_broker_host": "192.0.2.1",
             "nanofleet_policy": {"v": 1, "version": 1, "policy": {}},
             "cannot_install": cannot_install,
+            "cannot_go_back": cannot_go_back,
         }
         done = run_playbook(
             *("-i", str(self.inventory), playbook, "-e", json.dumps(variables), *options),
@@ -175,6 +183,12 @@ class Folders:
             (home / "current").symlink_to(f"releases/{release}")
             told = {"release": accepted, "before": before, "sources": ["door", "yard"]}
             (home / "accepted.json").write_text(json.dumps(told))
+
+    def lose(self, name: str) -> None:
+        """Nobody answers at the node's address from now on."""
+        away = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+        (self.inventory / "host_vars").mkdir()
+        (self.inventory / f"host_vars/{name}.yml").write_text(yaml.safe_dump(away))
 
     @property
     def runs(self) -> dict[str, str]:
@@ -198,6 +212,9 @@ class Folders:
         tasks = self.playbooks / "roles/agent/tasks"
         (tasks / "main.yml").write_text(_MAIN)
         (tasks / "back.yml").write_text(_BACK)
+        # What site.yml does beside it.
+        for other in ("pki/tasks/main.yml", "observe/tasks/node.yml"):
+            (self.playbooks / "roles" / other).write_text("[]\n")
 
 
 @pytest.fixture
@@ -249,6 +266,35 @@ def test_what_a_run_that_was_broken_off_has_left_is_no_measure(fleet: Folders) -
     assert fleet.runs == on(OLD, *NODES), again.output[-3000:]
 
 
+def test_one_that_cannot_be_put_back_keeps_nobody_from_it(fleet: Folders) -> None:
+    bad = {name: [NEW] for name in NODES}
+    options = ("-e", "nanofleet_without_canaries=true", "--limit", "c,d", *ONE_WAVE)
+    done = fleet.run("rollout.yml", *options, bad=bad, cannot_go_back=("c",))
+    assert done.status != 0
+    assert fleet.runs == on(NEW, "c") | on(OLD, "a", "b", "d"), done.output[-3000:]
+    assert "It could not be put back on 0.1.0: its disk went read-only" in done.output
+    assert "d: the gate was not met: detection is" in done.output
+    assert sorted(fleet.to_catch_up) == ["c", "d"]
+
+
+def test_waves_follow_the_inventory_and_end_with_the_first_that_fails(fleet: Folders) -> None:
+    done = fleet.run("rollout.yml", bad={"c": [NEW]})
+    assert done.status != 0
+    assert fleet.runs == on(NEW, "a", "b") | on(OLD, "c", "d"), done.output[-3000:]
+
+
+def test_settings_go_in_waves_that_report_first_and_past_who_is_away(fleet: Folders) -> None:
+    fleet.lose("a")
+    done = fleet.run("site.yml", bad={"c": [NEW]})
+    assert done.status != 0
+    assert "the gate was not met: detection is" in done.output, done.output[-3000:]
+    assert fleet.runs == on(NEW, "b", "c") | on(OLD, "a", "d"), done.output[-3000:]
+    assert fleet.accepted("b")["release"] == NEW
+    done = fleet.run("site.yml")
+    assert fleet.runs == on(NEW, "b", "c", "d") | on(OLD, "a"), done.output[-3000:]
+    assert done.status == UNREACHABLE
+
+
 def test_nobody_gets_what_the_canaries_do_not_run(fleet: Folders) -> None:
     refused = fleet.run("rollout.yml", "--limit", "c")
     assert refused.status != 0
@@ -262,7 +308,7 @@ def test_nobody_gets_what_the_canaries_do_not_run(fleet: Folders) -> None:
 def test_nodes_that_would_go_back_to_different_releases_stay(fleet: Folders) -> None:
     """A rollout was halted: the canaries have the new one, the others never had."""
     fleet.have_run(NEW, *CANARIES, accepted=NEW, before=OLD)
-    fleet.have_run(OLD, "c", "d", accepted=OLD, before="0.0.9")
+    fleet.have_run(OLD, "c", "d", accepted=OLD, before=BEFORE)
     done = fleet.run("rollback.yml")
     assert done.status != 0
     assert "a, b from 0.2.0 to 0.1.0; c, d from 0.1.0 to 0.0.9" in done.output, done.output[-3000:]
@@ -275,4 +321,25 @@ def test_back_without_asking_the_broker(fleet: Folders) -> None:
     done = fleet.run("rollback.yml", *options, unanswered=(OLD, NEW))
     assert done.status == 0, done.output[-3000:]
     assert fleet.runs == on(OLD, *NODES)
-    assert fleet.accepted("d") == {"release": OLD, "before": NEW, "sources": ["door", "yard"]}
+    assert fleet.accepted("d") == {"release": OLD, "before": "", "sources": ["door", "yard"]}
+    again = fleet.run("rollback.yml", *options)
+    assert again.status != 0
+    assert "d has no release before 0.1.0" in again.output, again.output[-3000:]
+    assert fleet.runs == on(OLD, *NODES)
+
+
+def test_who_went_back_is_known_to_have_passed_though_another_one_did_not(fleet: Folders) -> None:
+    fleet.have_run(NEW, *NODES, accepted=NEW, before=OLD)
+    done = fleet.run("rollback.yml", *ONE_WAVE, bad={"a": [OLD]}, cannot_go_back=("b",))
+    assert done.status != 0
+    assert fleet.runs == on(NEW, "b") | on(OLD, "a", "c", "d"), done.output[-3000:]
+    assert [fleet.accepted(name)["release"] for name in NODES] == [NEW, NEW, OLD, OLD]
+    assert "b: its disk went read-only" in done.output
+
+
+def test_a_rollback_that_was_broken_off_goes_on_the_same_way(fleet: Folders) -> None:
+    fleet.have_run(NEW, *NODES, accepted=NEW, before=OLD)
+    fleet.have_run(OLD, "c", "d", accepted=NEW, before=OLD)
+    done = fleet.run("rollback.yml", "-e", "nanofleet_back_to=", *ONE_WAVE)
+    assert fleet.runs == on(OLD, *NODES), done.output[-3000:]
+    assert fleet.accepted("d")["release"] == OLD

@@ -137,6 +137,21 @@ def test_a_version_that_fails_its_gate_is_put_back_and_goes_no_further(fleet: Fl
 
 
 @pytest.mark.slow
+def test_settings_by_which_nothing_is_seen_are_put_back_under_the_same_version(fleet: Fleet) -> None:
+    nowhere = '{"nanofleet_settings": {"media_root": "/var/lib/nanofleet/nowhere"}}'
+    done = fleet.play(
+        *("rollout.yml", *QUICK_SOAK, "-e", "nanofleet_gate_wait_s=12", "-e", nowhere),
+        version=GOOD,
+        label="rollout.yml of settings by which nothing is seen",
+    )
+    assert done.status != 0, done.told
+    assert f"It is on {GOOD}, and reports well" in done.output, done.told
+    settings = fleet.lab.host("nano-1").run("sudo", "cat", "/etc/nanofleet/agent.toml").stdout
+    assert "nowhere" not in settings
+    assert fleet.versions(*NODES) == dict.fromkeys(NODES, GOOD)
+
+
+@pytest.mark.slow
 def test_of_two_canaries_one_fails_and_the_other_stays(fleet: Fleet) -> None:
     two = fleet.folder / "two-canaries.yml"
     two.write_text(yaml.safe_dump({"canary": {"hosts": {"nano-2": {}}}}))

@@ -84,16 +84,19 @@ def sources_to_hear(told: Mapping[str, Any], accepted: Mapping[str, Any], runnin
 
 
 def ways_back(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The different ways that hosts would go back, in words.
+    """The different ways that hosts would go back, in words; who is there already goes none.
 
     >>> ways_back(["a", "b"], {"a": {"__nanofleet_was": "2", "__nanofleet_back_to": "1"},
     ...                        "b": {"__nanofleet_was": "1", "__nanofleet_back_to": ""}})
     ['a from 2 to 1', 'b from 1 to nothing before it']
+    >>> ways_back(["a"], {"a": {"__nanofleet_was": "1", "__nanofleet_back_to": "1"}})
+    []
     """
     by_way: dict[tuple[str, str], list[str]] = {}
     for host in hosts:
-        told = hostvars[host]
-        by_way.setdefault((told["__nanofleet_was"], told["__nanofleet_back_to"]), []).append(host)
+        way = (hostvars[host]["__nanofleet_was"], hostvars[host]["__nanofleet_back_to"])
+        if way[0] != way[1]:
+            by_way.setdefault(way, []).append(host)
     return [
         f"{_some(names)} from {was or 'nothing'} to {target or 'nothing before it'}"
         for (was, target), names in by_way.items()
