@@ -24,7 +24,7 @@ WRONG: Final = {
     ("observe", "node"): {"nanofleet_observe_metrics_port": "https"},
 }
 """By role and entry point, a value that none of its tasks could use."""
-STEPS: Final = {("agent", step) for step in ("accept", "canaries", "older", "target")}
+STEPS: Final = {("agent", step) for step in ("canaries", "older", "target")}
 """What playbooks call beside them; variables are held by the entry point before or after."""
 FITTING: Final = {"nanofleet_waves": [1, "30%"], "nanofleet_gate_wait_s": "20", "nanofleet_gate_steady_s": 5}
 """As a person writes them, and `-e` hands them on."""
