@@ -141,6 +141,14 @@ REFUSED: Final[dict[str, tuple[Machine, tuple[str, ...]]]] = {
         Machine(inventory={"nanofleet_onxruntime": "gpu"}),
         ("nanofleet_onxruntime is no variable; did you mean nanofleet_onnxruntime?",),
     ),
+    "word-for-a-list": (
+        Machine(inventory={"nanofleet_devices": "char-nvidia*, /dev/nvmap"}),
+        ("nanofleet_devices is a list", """-e '{"nanofleet_devices": ["char-nvidia*", "/dev/nvmap"]}'"""),
+    ),
+    "word-for-a-dict": (
+        Machine(inventory={"nanofleet_secrets": "{'door': {'password': 'x'}}"}),
+        ("nanofleet_secrets is a dict, and was given as a string: -e '{\"nanofleet_secrets\": {…}}'",),
+    ),
     "old-glibc": (Machine(glibc="2.27"), ("glibc 2.27", "wanted are", "glibc 2.28 or newer")),
     "no-glibc": (Machine(glibc=""), ("glibc 0;", "glibc 2.28 or newer")),
     "no-systemd": (Machine(init="sysvinit", systemd=None), ("with sysvinit", "wanted are")),
