@@ -10,6 +10,7 @@ import pytest
 
 from tests.brokers import Mosquitto
 from tests.fleet.role_pki import OWN, PASSPHRASE, play, request, role, signing
+from tests.fleet.role_site import Site
 from tests.fleet.simulated import Talk
 
 
@@ -44,3 +45,11 @@ def controller(authority: Path, tmp_path: Path) -> Path:
     shutil.copytree(authority / "pki", tmp_path / "pki")
     shutil.copy(authority / "key.pem", tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def site(controller: Path) -> Iterator[Site]:
+    """A broker of that authority, with a node that is somewhere else."""
+    site = Site(controller)
+    with site.broker:
+        yield site

@@ -56,6 +56,10 @@ def test_what_is_collected_is_closed_to_others_and_leaves_nothing_behind(
     assert package.parent.stat().st_mode & 0o777 == 0o700
     with tarfile.open(package) as held:
         assert {"agent.toml", "policy.yaml", "journal.txt", "unit.txt"} <= set(held.getnames())
+        assert {file.mode & 0o777 for file in held if file.isfile()} == {0o600}
+        written = held.extractfile("agent.toml")
+        assert written is not None
+        assert written.read() == b"[broker]\n"
     assert left(tmp_path) == []
 
 
@@ -80,10 +84,27 @@ def test_policy_in_force_is_among_it_though_only_the_unit_has_the_key(tmp_path: 
     assert '"kind": "synthetic"' in told
 
 
+def test_a_node_without_settings_or_policy_tells_the_rest(tmp_path: Path) -> None:
+    """As it is where the first installation ended early: one is not there, the other a link to nowhere."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/policy.yaml").symlink_to(tmp_path / "current/etc/policy.yaml")
+    said = " ".join(collect(tmp_path).split())
+    told = said.partition("msg: localhost could not tell all;")[2].partition(" TASK ")[0]
+    with tarfile.open(tmp_path / "collected/nano-1.tar.gz") as held:
+        assert {"journal.txt", "unit.txt", "disk.txt"} <= set(held.getnames())
+        for name in ("agent.toml", "policy.yaml"):
+            assert name in told
+            answer = held.extractfile(name)
+            assert answer is not None
+            assert f"{tmp_path}/etc/{name}: No such file or directory" in answer.read().decode()
+    assert "disk.txt" not in told
+    assert left(tmp_path) == []
+
+
 @pytest.mark.usefixtures("settings")
 def test_a_collection_that_fails_leaves_nothing_behind_either(tmp_path: Path) -> None:
+    (tmp_path / "collected").write_text("in the way")
     said = collect(tmp_path, fails=True)
-    assert f"Source {tmp_path}/etc/policy.yaml not found" in said
-    assert f"Source {tmp_path}/etc/agent.toml" not in said
+    assert f"{tmp_path}/collected already exists as a file" in said
     assert left(tmp_path) == []
-    assert not (tmp_path / "collected").exists()
+    assert (tmp_path / "collected").read_text() == "in the way"

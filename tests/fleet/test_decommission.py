@@ -8,138 +8,28 @@ import os
 import signal
 import ssl
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import trustme
 import yaml
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
-    NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
 
 from tests.brokers import HOST, Authority, Identity
-from tests.fleet.player import ANSIBLE, PLAYER, REPOSITORY, heard, run_playbook, surroundings
-from tests.fleet.role_broker import RoleBroker, connected, is_let_in, names, revocation_list
-from tests.fleet.role_pki import (
-    PASSPHRASE,
-    as_root,
-    stand_in,
-    written,
-)
+from tests.fleet.player import ANSIBLE, PLAYER, heard, run_playbook, surroundings
+from tests.fleet.role_broker import connected, is_let_in, revocation_list
+from tests.fleet.role_pki import PASSPHRASE, written
+from tests.fleet.role_site import Site, book_of_the_broker, up_to
 from tests.polling import until_blocking
 
 pytestmark = [pytest.mark.ansible, pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(600)]
 
 NODE: Final = "edge/v1/plant/nano-1"
-
-
-class RoleAuthority(Authority):
-    """The one that the role made in `pki`; what it issues here is for the broker and this test."""
-
-    def __init__(self, folder: Path, pki: Path) -> None:
-        super().__init__(folder)
-        key = load_pem_private_key((pki / "ca.key").read_bytes(), PASSPHRASE.encode())
-        plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        self._authority = trustme.CA.from_pem((pki / "ca.pem").read_bytes(), plain)
-        self.ca = pki / "ca.pem"
-
-
-class Site:
-    """A broker of this machine in a folder, whose certificates the role pki signed, and one node, stolen."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.pki = folder / "pki"
-        self.restart = folder / "restart"
-        self.broker = RoleBroker(
-            folder / "broker",
-            authority=RoleAuthority(folder / "own", self.pki),
-            nanofleet_broker_clients=[{"name": "controller", "access": "operate"}],
-            __nanofleet_broker_admitted=names("nano-1"),
-            __nanofleet_broker_gone=[],
-        )
-        certificate = self.pki / "issued/nano-1.pem"
-        key = folder / "key.pem"
-        self.stolen = Identity(name="nano-1", ca=self.pki / "ca.pem", certificate=certificate, key=key)
-        self.variables: dict[str, Any] = {
-            "ansible_become": False,
-            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
-            "nanofleet_pki_dir": str(self.pki),
-            "nanofleet_pki_ca_passphrase": PASSPHRASE,
-            "nanofleet_pki_clients": ["controller"],
-            "nanofleet_broker_host": HOST,
-            "nanofleet_broker_port": self.broker.port,
-            "nanofleet_broker_websocket_port": self.broker.websocket_port,
-            "nanofleet_command": str(REPOSITORY / ".venv/bin/nanofleet"),
-            "__nanofleet_broker_etc": str(self.broker.etc),
-            "__nanofleet_broker_group": "root",
-            "__nanofleet_cache": str(folder / "cache"),
-        }
-
-    def run(self, *book: str, fails: bool = False) -> str:
-        """What a playbook printed over the broker, and over the node, which is nowhere; `fails`: it must."""
-        away = {"ansible_host": HOST, "ansible_port": 1, "nanofleet_site": "plant"}
-        groups = {
-            "broker": {"hosts": {"broker-1": {"ansible_connection": "local"}}},
-            "nodes": {"hosts": {"nano-1": away}},
-        }
-        inventory = self.folder / "hosts.yml"
-        inventory.write_text(yaml.safe_dump(groups))
-        systemctl = (
-            f'case "$*" in *show*) echo LoadState=loaded; echo ActiveState=active;; '
-            f"*reload*mosquitto*) kill -HUP {self.broker.pid};; "
-            f"*restart*mosquitto*) touch {self.restart}; "
-            f"while [ -e {self.restart} ]; do sleep 0.1; done;; esac"
-        )
-        words = ("-i", str(inventory), "-e", json.dumps(self.variables), *book)
-        path = stand_in(self.folder, "systemctl", systemctl)
-        return heard(run_playbook(*words, before=as_root(), environment={"PATH": path}), fails=fails)
-
-    @contextmanager
-    def restarting(self, *, really: bool = True) -> Iterator[None]:
-        """Meanwhile the broker is restarted when systemctl is told to; or systemctl says that it was."""
-        ended = threading.Event()
-
-        def restart() -> None:
-            while not ended.wait(0.1):
-                if self.restart.exists():
-                    if really:
-                        self.broker.restart()
-                    self.restart.unlink()
-
-        thread = threading.Thread(target=restart, name="systemd")
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join(60)
-
-
-@pytest.fixture
-def site(controller: Path) -> Iterator[Site]:
-    site = Site(controller)
-    with site.broker:
-        yield site
-
-
-def without_the_take_over(folder: Path) -> str:
-    """decommission.yml with what tells the broker, and nothing that ends a session."""
-    plays = yaml.safe_load((ANSIBLE / "decommission.yml").read_text())
-    lock_out = next(one for one in plays if one["name"] == "Lock the nodes out")
-    last = [task["name"] for task in lock_out["tasks"]].index("Have the broker read it")
-    lock_out["tasks"] = lock_out["tasks"][: last + 1]
-    book = folder / "told.yml"
-    book.write_text(yaml.safe_dump([plays[0], lock_out]))
-    return str(book)
 
 
 def test_a_session_with_the_revoked_certificate_outlives_both_lists_and_ends_with_decommission(
@@ -148,7 +38,7 @@ def test_a_session_with_the_revoked_certificate_outlives_both_lists_and_ends_wit
     gone = ("-e", "nanofleet_decommission=nano-1")
     with connected(site.stolen, site.broker.port) as live:
         assert live.publish(f"{NODE}/state", retain=True) < 0x80
-        site.run(without_the_take_over(tmp_path), *gone)
+        site.run(up_to("Have the broker read it", tmp_path), *gone)
         assert not is_let_in(site.stolen, site.broker.port)
         # It may say nothing any more, and is still there: it would hear whatever it may hear.
         assert live.publish(f"{NODE}/state") == 0x87
@@ -157,14 +47,6 @@ def test_a_session_with_the_revoked_certificate_outlives_both_lists_and_ends_wit
         assert live.has_ended.wait(10)
         assert "nano-1 does not answer and was not wiped" in said
     assert not is_let_in(site.stolen, site.broker.port)
-
-
-def book_of_the_broker(folder: Path, tasks_from: str) -> str:
-    """A playbook that runs these tasks of the role broker."""
-    include = {"name": "Run it", "ansible.builtin.include_role": {"name": "broker", "tasks_from": tasks_from}}
-    book = folder / "broker.yml"
-    book.write_text(yaml.safe_dump([{"hosts": "broker", "gather_facts": False, "tasks": [include]}]))
-    return str(book)
 
 
 def test_a_list_of_a_foreign_key_reaches_no_broker(site: Site, tmp_path: Path) -> None:

@@ -109,6 +109,27 @@ def test_a_key_of_a_client_that_cannot_be_read_is_left_as_it_is(controller: Path
     assert key.read_text() == "once a key"
 
 
+def test_a_client_whose_certificate_is_for_another_key_gets_a_new_one(controller: Path) -> None:
+    """As a run leaves it that was killed after it had made the key."""
+    clients = controller / "pki/clients"
+    before = {name: (clients / f"{name}.pem").read_bytes() for name in ("controller", "verify")}
+    (clients / "controller.key").unlink()
+    made = ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    made += ["-out", str(clients / "controller.key")]
+    subprocess.run(made, capture_output=True, timeout=20, check=True)
+    (clients / "controller.key").chmod(0o600)
+    key = (clients / "controller.key").read_bytes()
+    play(controller, [role("authority.yml")])
+    assert (clients / "controller.key").read_bytes() == key
+    asked = ["openssl", "pkey", "-pubout", "-in", str(clients / "controller.key")]
+    public = subprocess.run(asked, capture_output=True, timeout=20, check=True).stdout
+    asked = ["openssl", "x509", "-noout", "-pubkey", "-in", str(clients / "controller.pem")]
+    assert subprocess.run(asked, capture_output=True, timeout=20, check=True).stdout == public
+    assert (clients / "controller.pem").read_bytes() != before["controller"]
+    assert (clients / "verify.pem").read_bytes() == before["verify"]
+    assert "changed=0" in play(controller, [role("authority.yml")])
+
+
 def holds(pki: Path) -> bool:
     """Whether the revocation list is signed by the authority."""
     ask = ["openssl", "crl", "-noout", "-CAfile", str(pki / "ca.pem"), "-in", str(pki / "crl.pem")]

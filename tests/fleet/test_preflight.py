@@ -141,6 +141,14 @@ REFUSED: Final[dict[str, tuple[Machine, tuple[str, ...]]]] = {
         Machine(inventory={"nanofleet_onxruntime": "gpu"}),
         ("nanofleet_onxruntime is no variable; did you mean nanofleet_onnxruntime?",),
     ),
+    "word-for-a-list": (
+        Machine(inventory={"nanofleet_devices": "char-nvidia*, /dev/nvmap"}),
+        ("nanofleet_devices is a list", """-e '{"nanofleet_devices": ["char-nvidia*", "/dev/nvmap"]}'"""),
+    ),
+    "word-for-a-dict": (
+        Machine(inventory={"nanofleet_secrets": "{'door': {'password': 'x'}}"}),
+        ("nanofleet_secrets is a dict, and was given as a string: -e '{\"nanofleet_secrets\": {…}}'",),
+    ),
     "old-glibc": (Machine(glibc="2.27"), ("glibc 2.27", "wanted are", "glibc 2.28 or newer")),
     "no-glibc": (Machine(glibc=""), ("glibc 0;", "glibc 2.28 or newer")),
     "no-systemd": (Machine(init="sysvinit", systemd=None), ("with sysvinit", "wanted are")),
@@ -262,9 +270,13 @@ def make_machine(folder: Path, machine: Machine) -> None:
         "python3": machine.python,
     }
     for name, answer in answers.items():
-        command = commands / name
+        command = folder / name if name == "python3" else commands / name
         command.write_text(f"#!/bin/sh\necho '{answer}'\n" if answer else "#!/bin/sh\nexit 1\n")
         command.chmod(0o755)
+    # As in /usr/local/bin, where it comes before the system's.
+    another = commands / "python3"
+    another.write_text("#!/bin/sh\necho 3.14\n")
+    another.chmod(0o755)
     if machine.l4t is not None:
         (folder / "nv_tegra_release").write_text(
             f"# R{machine.l4t} (release), REVISION: 4.3, EABI: aarch64\n# KERNEL_VARIANT: oot\n"
@@ -313,6 +325,7 @@ PLAY: Final = """
         msg:
           - "{{ 'private' if __nanofleet_private else 'system' }}"
           - "{{ __nanofleet_target }}"
+          - "{{ __nanofleet_interpreter }}"
 """
 
 
@@ -335,6 +348,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[Said]:
         inventory=inventory_of(folder, private=folder / "private.tar"),
         variables={
             "__nanofleet_tegra_file": "{{ machine }}/nv_tegra_release",
+            "__nanofleet_system_interpreter": "{{ machine }}/python3",
             "__nanofleet_home": "{{ machine }}",
             "__nanofleet_cache": str(folder / "cache"),
         },
@@ -349,7 +363,8 @@ def test_machine_is_taken_with_the_interpreter_and_the_wheels_that_suit_it(
     host = f"taken-{name}"
     assert refusals(said).get(host) is None
     [told] = [one for one in said if one.host == host and one.task == "Tell"]
-    assert told.result["msg"] == [interpreter, target]
+    assert told.result["msg"][:2] == [interpreter, target]
+    assert told.result["msg"][2].endswith(f"/{host}/python3") == (interpreter == "system")
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -93,6 +93,37 @@ def test_a_revocation_list_of_a_year_is_taken(tmp_path: Path, life: str) -> None
     play(tmp_path, [role("preflight.yml")], nanofleet_pki_crl_life=life, nanofleet_pki_name="nano-1")
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("nanofleet_pki_readmit=nano-31", """-e '{"nanofleet_pki_readmit": ["nano-31"]}'"""),
+        ('{"nanofleet_pki_readmit": ["nano-31"]}', "nano-3 was decommissioned"),
+        ('nanofleet_pki_readmit=["nano-3"]', """-e '{"nanofleet_pki_readmit": ["nano-3"]}'"""),
+        ('{"nanofleet_pki_readmit": ["nano-3"]}', ""),
+    ],
+)
+def test_who_is_readmitted_is_named_and_not_a_part_of_a_word(tmp_path: Path, given: str, told: str) -> None:
+    (tmp_path / "pki").mkdir()
+    (tmp_path / "pki/revoked.yml").write_text("- {name: nano-3, site: plant, date: '', serials: []}\n")
+    said = play(
+        tmp_path,
+        [role("preflight.yml")],
+        options=("-e", given),
+        fails=bool(told),
+        nanofleet_pki_name="nano-3",
+    )
+    assert told in " ".join(said.split())
+
+
+def test_a_word_for_the_clients_is_refused_before_anything_is_revoked(tmp_path: Path) -> None:
+    """Each of its letters would be a client, and the controller none."""
+    gone = [{"name": "nano-1", "site": "plant"}]
+    words = ("-e", "nanofleet_pki_clients=controller,dashboard")
+    said = play(tmp_path, [role("revoke.yml", __nanofleet_pki_gone=gone)], options=words, fails=True)
+    assert """-e '{"nanofleet_pki_clients": ["controller", "dashboard"]}'""" in " ".join(said.split())
+    assert not (tmp_path / "pki").exists()
+
+
 def playbook(folder: Path, name: str, *options: str) -> str:
     """What a playbook printed over two nodes that nobody can reach; box-1 carries the node nano-1."""
     away = {"ansible_host": "127.0.0.1", "ansible_port": 1, "nanofleet_site": "plant"}
