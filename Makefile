@@ -34,7 +34,7 @@ check: lint ## Format, lint, types, import rings, docs and the fast tests
 	$(BIN)/python -m pytest -m "not slow and not faults and not fleet" $(ARGS)
 
 faults: venv ## Harm real processes, and write docs/faults.md; QUICK=1 takes the short forms
-	$(BIN)/python -m pytest tests/faults -n $(or $(JOBS),4) --dist worksteal \
+	$(BIN)/python -m pytest tests/faults -n $(or $(JOBS),4) --dist load --maxschedchunk 1 \
 		$(if $(QUICK),,--long) --faults-report docs/faults.md $(ARGS)
 
 fuzz: venv ## Send a node hostile documents for 2 minutes; SECONDS=10, or ARGS="--cases 100000 --seed 7", says otherwise

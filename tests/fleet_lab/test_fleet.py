@@ -146,9 +146,33 @@ def test_settings_by_which_nothing_is_seen_are_put_back_under_the_same_version(f
     )
     assert done.status != 0, done.told
     assert f"It is on {GOOD}, and reports well" in done.output, done.told
-    settings = fleet.lab.host("nano-1").run("sudo", "cat", "/etc/nanofleet/agent.toml").stdout
-    assert "nowhere" not in settings
+    assert "nano-1: Unable to restart service" in done.output
+    assert "The agent said: " in done.output
+    assert "media_root" in done.output.partition("The agent said: ")[2].partition("It is on")[0]
+    assert not _has(fleet, "nano-1", "nowhere")
     assert fleet.versions(*NODES) == dict.fromkeys(NODES, GOOD)
+
+
+@pytest.mark.slow
+def test_settings_that_site_brought_to_the_first_are_taken_back(fleet: Fleet, site: tuple[str, ...]) -> None:
+    settings = {"nanofleet_settings": {"media_root": "/var/lib/nanofleet/nowhere"}, "nanofleet_waves": [1, 2]}
+    done = fleet.play(
+        *("site.yml", *site, "-e", json.dumps(settings)),
+        version=GOOD,
+        label="site.yml of settings by which nothing is seen",
+    )
+    assert done.status != 0, done.told
+    assert [name for name in NODES if _has(fleet, name, "nowhere")] == ["nano-1"]
+    back = fleet.play("rollback.yml", "-e", f"nanofleet_back_to={GOOD}", label="rollback.yml of settings")
+    assert back.status == 0, back.told
+    assert [host for host, changes in back.changed.items() if changes] == ["nano-1"], changes_in(back.output)
+    assert not _has(fleet, "nano-1", "nowhere")
+    assert fleet.versions(*NODES) == dict.fromkeys(NODES, GOOD)
+
+
+def _has(fleet: Fleet, name: str, word: str) -> bool:
+    """Whether the settings of a node have this word."""
+    return word in fleet.lab.host(name).run("sudo", "cat", "/etc/nanofleet/agent.toml").stdout
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tools.fleet_lab.host import Host
+from tools.fleet_lab.image import base_image
 from tools.fleet_lab.lab import HOSTS, Lab
 from tools.fleet_lab.place import LabError
 
@@ -34,6 +35,8 @@ def main(arguments: list[str]) -> int:
 
 def _do(lab: Lab, options: argparse.Namespace) -> int:
     match options.action:
+        case "image":
+            print(base_image())
         case "up":
             began = time.monotonic()
             lab.up(options.hosts.split(","), tell=_tell)
@@ -66,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--name", default="lab", help="which lab, at most six letters (lab)")
         return made
 
+    action("image", "make the disk that all hosts begin with, or what is missing of it")
     up = action("up", "make the hosts and the inventory, or what is missing of them")
     up.add_argument("--hosts", default=",".join(HOSTS), help="names with commas between (%(default)s)")
     action("down", "take everything away")
